@@ -1,0 +1,276 @@
+// Package plan turns parsed SQL into a typed logical plan: names resolved,
+// types coerced, semantics checked as Spark's analyser checks them. Both
+// executors, engine/batch for bounded input and engine/stream for continuous
+// queries, run the same plan.
+//
+// It promises that every error carries position, reason and what to write
+// instead. It refuses to know data, state or time.
+package plan
+
+import (
+	"signalbox/engine/agg"
+	"signalbox/engine/column"
+	"signalbox/engine/expr"
+)
+
+// Node is an operator. Expressions in a node refer to the columns of its
+// input's schema by ordinal (a join's condition: left columns, then right).
+type Node interface {
+	Schema() *column.Schema // the columns it produces
+	Inputs() []Node
+}
+
+// Scan reads a stream or a static table.
+type Scan struct {
+	Out     *column.Schema
+	Table   string // the catalog's name
+	Stream  bool   // unbounded: a continuous query is driven by it
+	Columns []int  // ordinals of the source schema that are used (projection push-down), in order of Out
+}
+
+// Watermark declares event time on its input: watermark = max(Out column Time) - Delay.
+type Watermark struct {
+	Input Node
+	Time  int       // ordinal of the event-time column in the output (appended when an expression with alias was given)
+	Expr  expr.Expr // nil, or the expression that computes a new last column
+	Delay int64     // µs
+	Out   *column.Schema
+}
+
+// Dedup drops rows whose keys were seen. Within = forget a key at its first event time + delay (dropDuplicatesWithinWatermark).
+type Dedup struct {
+	Input  Node
+	Keys   []int // ordinals; includes every column when none were named
+	Within bool
+}
+
+// Filter keeps the rows where Cond is true.
+type Filter struct {
+	Input Node
+	Cond  expr.Expr
+}
+
+// Project computes columns.
+type Project struct {
+	Input Node
+	Exprs []expr.Expr
+	Out   *column.Schema
+}
+
+// Explode appends the elements of an array (or key and value of a map), one row each (LATERAL VIEW, explode, posexplode, inline).
+type Explode struct {
+	Input    Node
+	Array    expr.Expr
+	Outer    bool // a row without elements gives one row of NULLs
+	Position bool // also the index
+	Inline   bool // the fields of the struct elements as columns
+	Out      *column.Schema
+}
+
+// WindowKind tells the time-window functions apart.
+type WindowKind uint8
+
+// The kinds of time window.
+const (
+	NoWindow      WindowKind = iota
+	TimeWindow               // window(time, size, slide, start)
+	SessionWindow            // session_window(time, gap)
+)
+
+// TimeAssign puts rows into time windows, before an Aggregate or a Project: it
+// appends a column STRUCT<start: TIMESTAMP, end: TIMESTAMP> and repeats a row
+// for each window it is in. Rows with NULL time are dropped. A session's
+// window is [time, time+gap) until the Aggregate merges it.
+type TimeAssign struct {
+	Input              Node
+	Kind               WindowKind
+	Time               expr.Expr // TIMESTAMP or TIMESTAMP_NTZ
+	Size, Slide, Start int64     // µs, TimeWindow
+	Gap                expr.Expr // SessionWindow: IntervalDT (a literal, or computed per row)
+	Out                *column.Schema
+}
+
+// AggCall is one aggregate of an Aggregate.
+type AggCall struct {
+	Func     agg.Func
+	Args     []expr.Expr
+	Filter   expr.Expr // FILTER (WHERE …), or nil
+	Distinct bool
+	OrderBy  []SortKey // WITHIN GROUP, for listagg and friends
+	Name     string
+}
+
+// Aggregate groups by Keys and computes Calls. Output columns: keys, then calls.
+type Aggregate struct {
+	Input  Node
+	Keys   []expr.Expr
+	Calls  []AggCall
+	Window int // ordinal in Keys of the window column from a TimeAssign below, or -1
+	Kind   WindowKind
+	Out    *column.Schema
+}
+
+// JoinKind is the kind of a join.
+type JoinKind uint8
+
+// The kinds of join.
+const (
+	Inner JoinKind = iota
+	Left
+	Right
+	Full
+	Semi
+	Anti
+	Cross
+)
+
+// Join combines rows. Equal holds the pairs of equality keys (null-safe when NullSafe);
+// Cond the rest of the condition over left ++ right, or nil.
+type Join struct {
+	Left, Right         Node
+	Kind                JoinKind
+	LeftKeys, RightKeys []expr.Expr // over the left / the right schema
+	NullSafe            []bool
+	Cond                expr.Expr
+	NullAware           bool // NOT IN: a NULL key on the right matches everything
+	Out                 *column.Schema
+}
+
+// SortKey is one key of an ordering.
+type SortKey struct {
+	Expr       expr.Expr
+	Desc       bool
+	NullsFirst bool
+}
+
+// Sort orders rows.
+type Sort struct {
+	Input Node
+	Keys  []SortKey
+}
+
+// Limit keeps N rows after Offset. N < 0 = all.
+type Limit struct {
+	Input     Node
+	N, Offset int64
+}
+
+// Distinct drops equal rows.
+type Distinct struct{ Input Node }
+
+// Union concatenates inputs of equal types (UNION ALL).
+type Union struct {
+	Branches []Node
+	Out      *column.Schema
+}
+
+// SetOp is INTERSECT or EXCEPT.
+type SetOp struct {
+	Left, Right Node
+	Except, All bool
+}
+
+// Frame bounds of an analytic function, in rows or in range of the sort key.
+type Frame struct {
+	Rows                         bool
+	StartUnbounded, EndUnbounded bool
+	Start, End                   column.Datum // offsets, negative = preceding; 0 = current row
+}
+
+// AnalyticCall is one function OVER (…).
+type AnalyticCall struct {
+	Name        string // row_number, rank, lag, first_value … or an aggregate (then Func is set)
+	Func        agg.Func
+	Args        []expr.Expr
+	IgnoreNulls bool
+	Frame       Frame
+	Type        column.Type
+}
+
+// Analytic appends the results of functions over one PARTITION BY / ORDER BY.
+type Analytic struct {
+	Input     Node
+	Partition []expr.Expr
+	Order     []SortKey
+	Calls     []AnalyticCall
+	Out       *column.Schema
+}
+
+// Values is a literal table; a SELECT without FROM is one row of no columns.
+type Values struct {
+	Out  *column.Schema
+	Rows [][]column.Datum
+}
+
+func (n *Scan) Schema() *column.Schema       { return n.Out }
+func (n *Watermark) Schema() *column.Schema  { return n.Out }
+func (n *Dedup) Schema() *column.Schema      { return n.Input.Schema() }
+func (n *Filter) Schema() *column.Schema     { return n.Input.Schema() }
+func (n *Project) Schema() *column.Schema    { return n.Out }
+func (n *Explode) Schema() *column.Schema    { return n.Out }
+func (n *TimeAssign) Schema() *column.Schema { return n.Out }
+func (n *Aggregate) Schema() *column.Schema  { return n.Out }
+func (n *Join) Schema() *column.Schema       { return n.Out }
+func (n *Sort) Schema() *column.Schema       { return n.Input.Schema() }
+func (n *Limit) Schema() *column.Schema      { return n.Input.Schema() }
+func (n *Distinct) Schema() *column.Schema   { return n.Input.Schema() }
+func (n *Union) Schema() *column.Schema      { return n.Out }
+func (n *SetOp) Schema() *column.Schema      { return n.Left.Schema() }
+func (n *Analytic) Schema() *column.Schema   { return n.Out }
+func (n *Values) Schema() *column.Schema     { return n.Out }
+
+func (n *Scan) Inputs() []Node       { return nil }
+func (n *Watermark) Inputs() []Node  { return []Node{n.Input} }
+func (n *Dedup) Inputs() []Node      { return []Node{n.Input} }
+func (n *Filter) Inputs() []Node     { return []Node{n.Input} }
+func (n *Project) Inputs() []Node    { return []Node{n.Input} }
+func (n *Explode) Inputs() []Node    { return []Node{n.Input} }
+func (n *TimeAssign) Inputs() []Node { return []Node{n.Input} }
+func (n *Aggregate) Inputs() []Node  { return []Node{n.Input} }
+func (n *Join) Inputs() []Node       { return []Node{n.Left, n.Right} }
+func (n *Sort) Inputs() []Node       { return []Node{n.Input} }
+func (n *Limit) Inputs() []Node      { return []Node{n.Input} }
+func (n *Distinct) Inputs() []Node   { return []Node{n.Input} }
+func (n *Union) Inputs() []Node      { return n.Branches }
+func (n *SetOp) Inputs() []Node      { return []Node{n.Left, n.Right} }
+func (n *Analytic) Inputs() []Node   { return []Node{n.Input} }
+func (n *Values) Inputs() []Node     { return nil }
+
+// Mode is the output mode of a continuous query.
+type Mode string
+
+// The output modes, as in Spark.
+const (
+	Append   Mode = "append"
+	Update   Mode = "update"
+	Complete Mode = "complete"
+)
+
+// Query is an analysed SELECT.
+type Query struct {
+	Root      Node
+	Streaming bool // it reads FROM STREAM
+	SQL       string
+}
+
+// Options of a streaming table (CREATE STREAMING TABLE … OPTIONS).
+type Options struct {
+	Mode            Mode  // default: append when the aggregate has a watermarked window or key or there is no aggregate, else update
+	StateTTL        int64 // µs of event time, 0 = none: a key expires when its event time + StateTTL <= watermark
+	AllowedLateness int64 // µs, second horizon; 0 = windows close at first emission
+	WatermarkMax    bool  // watermark_policy 'max'
+}
+
+// Catalog is what the analyser may look up.
+type Catalog interface {
+	// Relation finds a stream, static table, streaming table or $ table by case-insensitive name.
+	Relation(name string) (Relation, bool)
+	// Names lists what exists, for hints.
+	Names() []string
+}
+
+// Relation is a named source of rows.
+type Relation struct {
+	Schema *column.Schema
+	Stream bool
+}
