@@ -20,12 +20,14 @@ type Node interface {
 	Inputs() []Node
 }
 
-// Scan reads a stream or a static table.
+// Scan reads a stream or a static table. Out is the whole schema of the source,
+// so a batch passes through unchanged: columns that are not in Columns may be
+// nil in its Cols, and every operator hands nil columns on as nil.
 type Scan struct {
 	Out     *column.Schema
 	Table   string // the catalog's name
 	Stream  bool   // unbounded: a continuous query is driven by it
-	Columns []int  // ordinals of the source schema that are used (projection push-down), in order of Out
+	Columns []int  // sorted ordinals of the columns that are used (projection push-down); always with the event time of a stream
 }
 
 // Watermark declares event time on its input: watermark = max(Out column Time) - Delay.
@@ -39,9 +41,11 @@ type Watermark struct {
 
 // Dedup drops rows whose keys were seen. Within = forget a key at its first event time + delay (dropDuplicatesWithinWatermark).
 type Dedup struct {
-	Input  Node
-	Keys   []int // ordinals; includes every column when none were named
-	Within bool
+	Input    Node
+	Keys     []int // ordinals; includes every column when none were named
+	Within   bool
+	EventKey int   // ordinal in Input of the watermarked event time: of the key that is one, or, for Within, of the column that expires keys; -1 = keys are never forgotten
+	Delay    int64 // µs, Within: the delay of the watermark below
 }
 
 // Filter keeps the rows where Cond is true.
@@ -107,7 +111,11 @@ type Aggregate struct {
 	Calls  []AggCall
 	Window int // ordinal in Keys of the window column from a TimeAssign below, or -1
 	Kind   WindowKind
-	Out    *column.Schema
+	// EventKey is the ordinal in Keys of the key that carries watermarked event
+	// time: a window (also one made further below), closed when end <= watermark,
+	// or a TIMESTAMP column, closed when it is <= watermark. -1: groups never close.
+	EventKey int
+	Out      *column.Schema
 }
 
 // JoinKind is the kind of a join.
@@ -122,6 +130,7 @@ const (
 	Semi
 	Anti
 	Cross
+	Mark // left columns and one BOOLEAN: did a row of the right match (three-valued when NullAware)
 )
 
 // Join combines rows. Equal holds the pairs of equality keys (null-safe when NullSafe);
@@ -132,8 +141,25 @@ type Join struct {
 	LeftKeys, RightKeys []expr.Expr // over the left / the right schema
 	NullSafe            []bool
 	Cond                expr.Expr
-	NullAware           bool // NOT IN: a NULL key on the right matches everything
-	Out                 *column.Schema
+	// NullAware: IN with SQL's three values. Only the last pair of keys is the IN
+	// itself, the others and Cond are the correlation. Anti (NOT IN) keeps a row
+	// only when the answer is certainly "not in".
+	NullAware bool
+	// LeftTime and RightTime are the ordinals of the watermarked event times in the left
+	// and right schema, -1 when a side has none (or is a static table).
+	LeftTime, RightTime int
+	// Bound is what Equal and Cond say about the event times, nil when nothing.
+	Bound *TimeBound
+	Out   *column.Schema
+}
+
+// TimeBound is a bound on the distance of two event times:
+// Lo <= right - left when HasLo, right - left <= Hi when HasHi, both in µs.
+// A left row can therefore not match any more once left + Hi < watermark of the
+// right, a right row once right - Lo < watermark of the left.
+type TimeBound struct {
+	Lo, Hi       int64
+	HasLo, HasHi bool
 }
 
 // SortKey is one key of an ordering.
@@ -155,7 +181,11 @@ type Limit struct {
 	N, Offset int64
 }
 
-// Distinct drops equal rows.
+// Single yields exactly one row: a scalar sub-query. No row becomes a row of
+// NULLs, a second row is the error SCALAR_SUBQUERY_TOO_MANY_ROWS.
+type Single struct{ Input Node }
+
+// Distinct drops equal rows. The analyser writes SELECT DISTINCT as an Aggregate without calls.
 type Distinct struct{ Input Node }
 
 // Union concatenates inputs of equal types (UNION ALL).
@@ -213,6 +243,7 @@ func (n *Aggregate) Schema() *column.Schema  { return n.Out }
 func (n *Join) Schema() *column.Schema       { return n.Out }
 func (n *Sort) Schema() *column.Schema       { return n.Input.Schema() }
 func (n *Limit) Schema() *column.Schema      { return n.Input.Schema() }
+func (n *Single) Schema() *column.Schema     { return n.Input.Schema() }
 func (n *Distinct) Schema() *column.Schema   { return n.Input.Schema() }
 func (n *Union) Schema() *column.Schema      { return n.Out }
 func (n *SetOp) Schema() *column.Schema      { return n.Left.Schema() }
@@ -230,6 +261,7 @@ func (n *Aggregate) Inputs() []Node  { return []Node{n.Input} }
 func (n *Join) Inputs() []Node       { return []Node{n.Left, n.Right} }
 func (n *Sort) Inputs() []Node       { return []Node{n.Input} }
 func (n *Limit) Inputs() []Node      { return []Node{n.Input} }
+func (n *Single) Inputs() []Node     { return []Node{n.Input} }
 func (n *Distinct) Inputs() []Node   { return []Node{n.Input} }
 func (n *Union) Inputs() []Node      { return n.Branches }
 func (n *SetOp) Inputs() []Node      { return []Node{n.Left, n.Right} }
@@ -250,6 +282,7 @@ const (
 type Query struct {
 	Root      Node
 	Streaming bool // it reads FROM STREAM
+	Mode      Mode // output mode: asked for, or the default (see Options.Mode)
 	SQL       string
 }
 
