@@ -10,14 +10,13 @@ package engine
 import (
 	"signalbox/engine/alert"
 	"signalbox/engine/column"
+	"signalbox/engine/plan"
+	"signalbox/engine/stream"
 )
 
 // Origin says where a batch comes from: the agent's batch identity.
 // The zero Origin is input without an agent (replay, tests).
-type Origin struct {
-	Agent      string
-	Epoch, Seq uint64
-}
+type Origin = stream.Origin
 
 // StreamBatch is the readings of one stream from one batch. Times are microseconds.
 type StreamBatch struct {
@@ -46,14 +45,14 @@ type Input struct {
 }
 
 // RowID identifies a result row for ever: equal for every node and every replay.
-type RowID [16]byte
+type RowID = stream.RowID
 
 // Changes are the new or changed rows of one streaming table in this entry, in deterministic order.
 type Changes struct {
 	Table     string
 	Rows      *column.Batch
 	IDs       []RowID
-	Revisions []uint32 // 1 = first emission of this id
+	Revisions []uint32 // rises with every emission of an id, from 1
 	// Deleted rows (a key expired, a HAVING no longer holds, a fleet total lost a key) carry only their id columns.
 	Deleted []bool
 	// Completeness as of the emission; nil when the stream has no agents.
@@ -73,11 +72,108 @@ type Refused struct {
 	Row     string // the row as JSON, at most 1 KiB
 }
 
-// Output is what one entry caused.
+// Output is what one entry caused. It is valid until the next Apply.
 type Output struct {
 	Changes  []Changes
 	Late     []Refused
 	Rejected []Refused
 	Alerts   []alert.Transition
 	Applied  int // rows accepted by their stream
+}
+
+// Options are the limits of an Engine. DefaultOptions fills in every one;
+// a zero field of Options means zero only for ResultRows and RingRows
+// (keep nothing), everywhere else it means the default.
+type Options struct {
+	Strict         bool  // a row on which an expression fails makes Apply fail, as Spark does, instead of going to $rejected
+	ResultRows     int   // latest rows kept for Query per streaming table; beyond it the oldest leave, counted
+	RingRows       int   // rows kept in each $late and $rejected; beyond it the oldest leave, counted
+	FutureLimit    int64 // µs: a row later than Received + FutureLimit is rejected and moves no watermark
+	MaxStateBytes  int64 // per query: beyond it rows with a new key go to $rejected{state_limit}
+	MaxKeys        int   // per query: beyond it rows with a new key go to $rejected{state_limit}
+	MaxClosedBytes int64 // per query: closed windows kept for allowed_lateness; beyond it the oldest leave, counted
+	ReviseEvery    int64 // µs of tick time: at most one revision per key and closed window in this time
+	MaxAlertAge    int64 // µs: an older reading never fires or resolves an alert now
+	// System answers names of system tables the engine does not know itself (agents$…), or nil.
+	System func(name string) (*column.Batch, bool)
+}
+
+// The defaults of Options.
+const (
+	DefaultResultRows     = 100_000
+	DefaultRingRows       = 10_000
+	DefaultFutureLimit    = 5 * 60 * 1_000_000
+	DefaultMaxStateBytes  = 1 << 30
+	DefaultMaxKeys        = 4 << 20
+	DefaultMaxClosedBytes = 256 << 20
+	DefaultReviseEvery    = 10 * 1_000_000
+	DefaultMaxAlertAge    = 60 * 1_000_000
+)
+
+// DefaultOptions returns the options that are right without tuning.
+func DefaultOptions() Options {
+	return Options{ResultRows: DefaultResultRows, RingRows: DefaultRingRows}.withDefaults()
+}
+
+func (o Options) withDefaults() Options {
+	set := func(p *int64, d int64) {
+		if *p == 0 {
+			*p = d
+		}
+	}
+	set(&o.FutureLimit, DefaultFutureLimit)
+	set(&o.MaxStateBytes, DefaultMaxStateBytes)
+	set(&o.MaxClosedBytes, DefaultMaxClosedBytes)
+	set(&o.ReviseEvery, DefaultReviseEvery)
+	set(&o.MaxAlertAge, DefaultMaxAlertAge)
+	if o.MaxKeys == 0 {
+		o.MaxKeys = DefaultMaxKeys
+	}
+	return o
+}
+
+// Kind says what a named relation of the catalog is.
+type Kind string
+
+// The kinds of relation.
+const (
+	KindStream    Kind = "stream"
+	KindStatic    Kind = "static"
+	KindStreaming Kind = "streaming"
+)
+
+// TableInfo describes one relation of the catalog, for sinks, pages and explain.
+type TableInfo struct {
+	Name      string
+	Kind      Kind
+	Schema    *column.Schema
+	Key       []string // columns that identify a row (window columns first); empty: the row id does
+	Entity    []string // Key without the window columns
+	Time      string   // column that orders rows in time, or ""
+	Mode      plan.Mode
+	SQL       string          // the SELECT of a streaming table
+	Options   plan.Options    // of a streaming table
+	Version   uint64          // of a static table's rows; of a streaming table's query
+	Rows      int             // rows held: static rows, or retained results
+	Plan      plan.Node       // of a streaming table, for explain
+	Watermark int64           // µs, of a streaming table; 0 until it moved
+	Counters  stream.Counters // of a streaming table
+}
+
+// Counters are the accounts of an Engine since it was created; they are part
+// of its state. Received = Applied + the sum of Rejected by the stream itself.
+type Counters struct {
+	Entries      uint64
+	Received     uint64            // rows handed in
+	Applied      uint64            // rows accepted by their stream
+	Late         uint64            // rows that a query found late (a row counts once per query)
+	Rejected     map[string]uint64 // by reason
+	ExtraColumns uint64            // undeclared columns of incoming batches that were ignored
+	ResultsOut   uint64            // result rows emitted
+	ResultsEvict uint64            // retained result rows that ResultRows pushed out
+	RingEvict    uint64            // $late and $rejected rows that RingRows pushed out
+	ClosedEvict  uint64            // closed windows that MaxClosedBytes pushed out
+	StateLimited uint64            // rows refused by MaxKeys or MaxStateBytes
+	StateBytes   int64             // estimate, now
+	Keys         int64             // groups held, now
 }
