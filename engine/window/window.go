@@ -1,0 +1,61 @@
+// Package window is the arithmetic of time windows: which windows a time is
+// in, where panes begin, and how sessions merge.
+//
+// It promises Spark's answers: windows are [start, end), aligned to the UTC
+// epoch plus an offset, and sessions merge when they touch. It refuses to know
+// rows, groups and watermarks.
+package window
+
+import "slices"
+
+// Spec is a tumbling (Slide == Size) or sliding window, in µs.
+type Spec struct{ Size, Slide, Start int64 }
+
+// Span is one window: [Start, End), in µs.
+type Span struct{ Start, End int64 }
+
+// Last returns the start of the latest window that begins at or before t.
+func (s Spec) Last(t int64) int64 {
+	r := (t - s.Start) % s.Slide
+	if r < 0 {
+		r += s.Slide
+	}
+	return t - r
+}
+
+// Windows appends the windows that contain t, latest first. With Slide > Size there may be none.
+func (s Spec) Windows(dst []Span, t int64) []Span {
+	for start := s.Last(t); start > t-s.Size; start -= s.Slide {
+		dst = append(dst, Span{start, start + s.Size})
+		if start < t-s.Size+s.Slide { // next start would leave the range, or wrap
+			break
+		}
+	}
+	return dst
+}
+
+// Panes reports whether every window is a whole number of panes of Slide µs,
+// so that a row is added once and panes are merged when a window is emitted.
+func (s Spec) Panes() bool { return s.Size >= s.Slide && s.Size%s.Slide == 0 }
+
+// PerWindow is the number of panes of a window.
+func (s Spec) PerWindow() int { return int(s.Size / s.Slide) }
+
+// Merge adds span x to sessions, which are sorted and disjoint (they do not
+// even touch), and returns the new list, the merged span's index, and the
+// index range [lo, hi) of the old spans that it swallowed.
+func Merge(sessions []Span, x Span) (out []Span, at, lo, hi int) {
+	lo, _ = slices.BinarySearchFunc(sessions, x.Start, func(s Span, t int64) int {
+		if s.End < t {
+			return -1
+		}
+		return 1
+	})
+	hi = lo
+	for hi < len(sessions) && sessions[hi].Start <= x.End {
+		x.Start = min(x.Start, sessions[hi].Start)
+		x.End = max(x.End, sessions[hi].End)
+		hi++
+	}
+	return slices.Replace(sessions, lo, hi, x), lo, lo, hi
+}
