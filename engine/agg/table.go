@@ -1,0 +1,504 @@
+package agg
+
+import (
+	"math"
+	"math/bits"
+
+	"signalbox/engine/column"
+)
+
+// GroupTable gives each distinct combination of key values a dense id, in
+// order of first use. NULL is a value like others, NaN equals NaN and -0.0
+// equals 0.0. A removed group's id is given to the next new group.
+//
+// A key of one string column costs one array lookup per row once its
+// dictionary is known; other keys are kept as one 64-bit word per column
+// (numbers as they are, strings and nested values by interned id) in an open
+// addressing table. Nothing in it is a pointer per group.
+type GroupTable struct {
+	types   []column.Type
+	single  bool        // one string-like key: the interner's ids are the groups
+	interns []*interner // per key column, nil for columns whose word is the value
+	nullID  int32       // single only: group of NULL, -1 = none yet
+
+	words []uint64 // k per group
+	nulls []uint64 // bit group*k+col
+	slots []uint32
+	alive []bool // nil while nothing was ever removed
+	free  []int32
+	n     int // ids handed out, removed ones included
+	live  int
+
+	scratch [][]uint64
+	masks   []uint64
+	enc     []byte
+}
+
+// NewGroupTable returns an empty table for keys of these types (none: one group for all rows).
+func NewGroupTable(types []column.Type) *GroupTable {
+	t := &GroupTable{types: types, nullID: -1, interns: make([]*interner, len(types))}
+	for i, ty := range types {
+		if !wordKind(ty) {
+			t.interns[i] = &interner{}
+		}
+	}
+	t.single = len(types) == 1 && t.interns[0] != nil
+	return t
+}
+
+func wordKind(t column.Type) bool {
+	s := t.Kind.Storage()
+	return s == column.StoreI64 || s == column.StoreF64 || s == column.StoreNone
+}
+
+// Len returns the number of ids handed out, including removed ones: groups are 0..Len()-1.
+func (t *GroupTable) Len() int { return t.n }
+
+// Live returns the number of groups that are not removed.
+func (t *GroupTable) Live() int { return t.live }
+
+// Alive reports whether a group is not removed.
+func (t *GroupTable) Alive(group int32) bool { return t.alive == nil || t.alive[group] }
+
+// Groups finds or adds the group of each row: row sel[i], or i when sel is nil.
+// It returns out resized to one id per row; keys must have the table's types.
+func (t *GroupTable) Groups(keys []*column.Column, sel []int32, out []int32) []int32 {
+	return t.lookup(keys, sel, out, true)
+}
+
+// Find is Groups without adding: an unknown combination gives -1.
+func (t *GroupTable) Find(keys []*column.Column, sel []int32, out []int32) []int32 {
+	return t.lookup(keys, sel, out, false)
+}
+
+// GroupRows is Groups for a table without keys, which needs to be told the number of rows.
+func (t *GroupTable) GroupRows(rows int, out []int32) []int32 {
+	if rows > 0 && t.n == 0 {
+		t.n, t.live = 1, 1
+	}
+	out = resize32(out, rows)
+	clear(out)
+	return out
+}
+
+func (t *GroupTable) lookup(keys []*column.Column, sel []int32, out []int32, add bool) []int32 {
+	if len(t.types) == 0 {
+		return t.GroupRows(len(sel), out)
+	}
+	n := len(sel)
+	if sel == nil {
+		n = keys[0].Len()
+	}
+	out = resize32(out, n)
+	switch {
+	case t.single && add && keys[0].Type.Kind.Storage() == column.StoreDict:
+		t.singleDict(keys[0], sel, out)
+	case t.single:
+		t.singleAny(keys[0], sel, out, add)
+	case len(t.types) == 1 && !keys[0].HasNulls():
+		t.wordColumn(0, keys[0], sel, n, add)
+		t.probeOne(t.scratch[0], out, add)
+	default:
+		for c, k := range keys {
+			t.wordColumn(c, k, sel, n, add)
+		}
+		t.nullMasks(keys, sel, n)
+		t.probeMany(out, add)
+	}
+	return out
+}
+
+func resize32(s []int32, n int) []int32 {
+	if cap(s) < n {
+		return make([]int32, n)
+	}
+	return s[:n]
+}
+
+// singleDict is the hot path: a string key by its dictionary code.
+func (t *GroupTable) singleDict(key *column.Column, sel []int32, out []int32) {
+	in := t.interns[0]
+	c := in.cache(key.Dict)
+	ids, codes := c.ids, key.Codes
+	nulls := key.HasNulls()
+	if sel == nil && !nulls {
+		codes = codes[:len(out)]
+		for i, code := range codes {
+			id := ids[code]
+			if id < 0 {
+				id = t.addSingle(in.code(c, code))
+			}
+			out[i] = id
+		}
+		return
+	}
+	for i := range out {
+		row := i
+		if sel != nil {
+			row = int(sel[i])
+		}
+		if nulls && key.IsNull(row) {
+			out[i] = t.nullGroup()
+			continue
+		}
+		id := ids[codes[row]]
+		if id < 0 {
+			id = t.addSingle(in.code(c, codes[row]))
+		}
+		out[i] = id
+	}
+}
+
+// addSingle brings the counters in line after the interner may have added a string.
+func (t *GroupTable) addSingle(id int32) int32 {
+	t.n = t.interns[0].store.len()
+	if t.alive != nil {
+		t.alive = growTo(t.alive, t.n)
+		t.alive[id] = true
+	}
+	t.live = t.interns[0].live
+	if t.nullID >= 0 {
+		t.live++
+	}
+	return id
+}
+
+func (t *GroupTable) nullGroup() int32 {
+	if t.nullID < 0 {
+		t.nullID = t.interns[0].reserve()
+		t.addSingle(t.nullID)
+	}
+	return t.nullID
+}
+
+// singleAny is a single key without a dictionary, or a lookup that must not add.
+func (t *GroupTable) singleAny(key *column.Column, sel []int32, out []int32, add bool) {
+	for i := range out {
+		row := i
+		if sel != nil {
+			row = int(sel[i])
+		}
+		switch {
+		case key.IsNull(row) && add:
+			out[i] = t.nullGroup()
+		case key.IsNull(row):
+			out[i] = t.nullID
+		default:
+			out[i] = t.intern(0, key, row, add)
+			if add {
+				t.addSingle(out[i])
+			}
+		}
+	}
+}
+
+// intern returns the id of the value of a row, -1 when it is unknown and add is false.
+func (t *GroupTable) intern(c int, key *column.Column, row int, add bool) int32 {
+	var b []byte
+	if key.Type.Kind.Storage() == column.StoreDict {
+		b = stringBytes(key.Str(row))
+	} else {
+		t.enc = appendCell(t.enc[:0], key, row)
+		b = t.enc
+	}
+	if add {
+		return t.interns[c].id(b)
+	}
+	if id, ok := t.interns[c].find(b); ok {
+		return id
+	}
+	return -1
+}
+
+// wordColumn writes one word per row of a key column into the scratch.
+func (t *GroupTable) wordColumn(c int, key *column.Column, sel []int32, n int, add bool) {
+	for len(t.scratch) <= c {
+		t.scratch = append(t.scratch, nil)
+	}
+	w := t.scratch[c]
+	if cap(w) < n {
+		w = make([]uint64, n)
+	}
+	w = w[:n]
+	t.scratch[c] = w
+	switch key.Type.Kind.Storage() {
+	case column.StoreI64:
+		gatherI64(w, key.I64, sel)
+	case column.StoreF64:
+		gatherF64(w, key.F64, sel)
+	case column.StoreDict:
+		t.gatherDict(c, w, key, sel, add)
+	case column.StoreNone:
+		clear(w)
+	default:
+		for i := range w {
+			row := rowAt(sel, i)
+			if w[i] = 0; !key.IsNull(row) {
+				w[i] = uint64(int64(t.intern(c, key, row, add)))
+			}
+		}
+	}
+}
+
+func rowAt(sel []int32, i int) int {
+	if sel == nil {
+		return i
+	}
+	return int(sel[i])
+}
+
+func gatherI64(w []uint64, v []int64, sel []int32) {
+	if sel == nil {
+		for i := range w {
+			w[i] = uint64(v[i])
+		}
+		return
+	}
+	for i, r := range sel {
+		w[i] = uint64(v[r])
+	}
+}
+
+func gatherF64(w []uint64, v []float64, sel []int32) {
+	for i := range w {
+		w[i] = floatWord(v[rowAt(sel, i)])
+	}
+}
+
+// floatWord is the bits of f with one zero and one NaN.
+func floatWord(f float64) uint64 {
+	if f == 0 {
+		return 0
+	}
+	if f != f {
+		return 0x7ff8000000000000
+	}
+	return math.Float64bits(f)
+}
+
+func (t *GroupTable) gatherDict(c int, w []uint64, key *column.Column, sel []int32, add bool) {
+	if !add {
+		for i := range w {
+			row := rowAt(sel, i)
+			if w[i] = 0; !key.IsNull(row) {
+				w[i] = uint64(int64(t.intern(c, key, row, false)))
+			}
+		}
+		return
+	}
+	in := t.interns[c]
+	cache := in.cache(key.Dict)
+	nulls := key.HasNulls()
+	for i := range w {
+		row := rowAt(sel, i)
+		if nulls && key.IsNull(row) {
+			w[i] = 0
+			continue
+		}
+		code := key.Codes[row]
+		id := cache.ids[code]
+		if id < 0 {
+			id = in.code(cache, code)
+		}
+		w[i] = uint64(id)
+	}
+}
+
+// nullMasks sets one mask per row, bit c = key c is NULL, and zeroes the word of NULLs.
+func (t *GroupTable) nullMasks(keys []*column.Column, sel []int32, n int) {
+	if cap(t.masks) < n {
+		t.masks = make([]uint64, n)
+	}
+	t.masks = t.masks[:n]
+	clear(t.masks)
+	for c, k := range keys {
+		if !k.HasNulls() {
+			continue
+		}
+		for i := range t.masks {
+			if k.IsNull(rowAt(sel, i)) {
+				t.masks[i] |= 1 << (c & 63)
+				t.scratch[c][i] = 0
+			}
+		}
+	}
+}
+
+func mix(h, w uint64) uint64 {
+	hi, lo := bits.Mul64(h^w, 0x9E3779B97F4A7C15)
+	return hi ^ lo
+}
+
+const hashSeed = 0x2545F4914F6CDD1D
+
+// probeOne looks up a single word without NULLs; a run of equal keys is found without probing.
+func (t *GroupTable) probeOne(words []uint64, out []int32, add bool) {
+	last, lastID := uint64(0), int32(-1)
+	for i, w := range words {
+		if lastID >= 0 && w == last {
+			out[i] = lastID
+			continue
+		}
+		id := t.findOne(w)
+		if id < 0 && add {
+			id = t.insert(mix(hashSeed, w), 0, func(int) uint64 { return w })
+		}
+		out[i], last, lastID = id, w, id
+	}
+}
+
+func (t *GroupTable) findOne(w uint64) int32 {
+	if len(t.slots) == 0 {
+		return -1
+	}
+	mask := uint32(len(t.slots) - 1)
+	for p := uint32(mix(hashSeed, w)) & mask; ; p = (p + 1) & mask {
+		v := t.slots[p]
+		if v == 0 {
+			return -1
+		}
+		if t.words[v-1] == w && !t.isNull(int(v-1), 0) {
+			return int32(v - 1)
+		}
+	}
+}
+
+func (t *GroupTable) probeMany(out []int32, add bool) {
+	k := len(t.types)
+	for i := range out {
+		if i > 0 && t.sameRow(i, i-1) {
+			out[i] = out[i-1]
+			continue
+		}
+		h := uint64(hashSeed)
+		for c := 0; c < k; c++ {
+			h = mix(h, t.scratch[c][i])
+		}
+		if t.masks[i] != 0 {
+			h = mix(h, t.masks[i])
+		}
+		id := t.findMany(h, i)
+		if id < 0 && add {
+			id = t.insert(h, t.masks[i], func(c int) uint64 { return t.scratch[c][i] })
+		}
+		out[i] = id
+	}
+}
+
+func (t *GroupTable) sameRow(a, b int) bool {
+	if t.masks[a] != t.masks[b] {
+		return false
+	}
+	for c := range t.types {
+		if t.scratch[c][a] != t.scratch[c][b] {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *GroupTable) findMany(h uint64, row int) int32 {
+	if len(t.slots) == 0 {
+		return -1
+	}
+	k := len(t.types)
+	mask := uint32(len(t.slots) - 1)
+next:
+	for p := uint32(h) & mask; t.slots[p] != 0; p = (p + 1) & mask {
+		g := int(t.slots[p] - 1)
+		stored := t.words[g*k : g*k+k]
+		for c, w := range stored {
+			if w != t.scratch[c][row] {
+				continue next
+			}
+		}
+		if t.mask(g) == t.masks[row] {
+			return int32(g)
+		}
+	}
+	return -1
+}
+
+func (t *GroupTable) isNull(g, c int) bool {
+	i := g*len(t.types) + c
+	return i>>6 < len(t.nulls) && t.nulls[i>>6]&(1<<(i&63)) != 0
+}
+
+func (t *GroupTable) mask(g int) uint64 {
+	if len(t.nulls) == 0 {
+		return 0
+	}
+	m := uint64(0)
+	for c := range t.types {
+		if t.isNull(g, c) {
+			m |= 1 << (c & 63)
+		}
+	}
+	return m
+}
+
+func (t *GroupTable) insert(h, mask uint64, word func(c int) uint64) int32 {
+	if (t.live+1)*4 > len(t.slots)*3 {
+		t.rehash()
+	}
+	k := len(t.types)
+	g := t.n
+	if n := len(t.free); n > 0 {
+		g, t.free = int(t.free[n-1]), t.free[:n-1]
+	} else {
+		t.n++
+		t.words = growTo(t.words, t.n*k)
+	}
+	if t.alive != nil {
+		t.alive = growTo(t.alive, t.n)
+		t.alive[g] = true
+	}
+	t.live++
+	for c := 0; c < k; c++ {
+		t.words[g*k+c] = word(c)
+		t.setNull(g*k+c, mask&(1<<(c&63)) != 0)
+	}
+	t.place(h, g)
+	return int32(g)
+}
+
+func (t *GroupTable) setNull(bit int, null bool) {
+	if null {
+		t.nulls = growTo(t.nulls, bit>>6+1)
+		t.nulls[bit>>6] |= 1 << (bit & 63)
+	} else if bit>>6 < len(t.nulls) {
+		t.nulls[bit>>6] &^= 1 << (bit & 63)
+	}
+}
+
+func (t *GroupTable) place(h uint64, g int) {
+	mask := uint32(len(t.slots) - 1)
+	p := uint32(h) & mask
+	for t.slots[p] != 0 {
+		p = (p + 1) & mask
+	}
+	t.slots[p] = uint32(g) + 1
+}
+
+// hashOf hashes a stored group the way probing does.
+func (t *GroupTable) hashOf(g int) uint64 {
+	k := len(t.types)
+	h := uint64(hashSeed)
+	for _, w := range t.words[g*k : g*k+k] {
+		h = mix(h, w)
+	}
+	if m := t.mask(g); m != 0 {
+		h = mix(h, m)
+	}
+	return h
+}
+
+func (t *GroupTable) rehash() {
+	old := t.slots
+	t.slots = make([]uint32, max(16, 2*len(old)))
+	for _, v := range old {
+		if v != 0 {
+			t.place(t.hashOf(int(v-1)), int(v-1))
+		}
+	}
+}
