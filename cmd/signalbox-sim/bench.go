@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"signalbox/cmd/config"
+	"signalbox/simulator/w1"
+)
+
+type w1Config struct {
+	Seconds int    `yaml:"seconds" default:"2500" help:"seconds of event time; 2500 gives 5,050,135 lines"`
+	Buses   int    `yaml:"buses" default:"2000" help:"readings a second"`
+	Routes  int    `yaml:"routes" default:"100" help:"groups of Q1"`
+	Seed    uint64 `yaml:"seed" default:"1" help:"the seed of the quoted figures"`
+}
+
+func (c w1Config) workload() w1.Config {
+	w := w1.Default()
+	w.Seconds, w.Buses, w.Routes, w.Seed = c.Seconds, c.Buses, c.Routes, c.Seed
+	return w
+}
+
+func w1Command() *cobra.Command {
+	var cfg struct {
+		W1     w1Config `yaml:"w1"`
+		Output string   `yaml:"output" default:"-" help:"- is standard output"`
+	}
+	return config.Command("w1", "Write benchmark workload W1", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
+		if cfg.Output == "-" {
+			_, err := w1.Write(c.OutOrStdout(), cfg.W1.workload())
+			return err
+		}
+		return writeWorkload(cfg.Output, cfg.W1.workload())
+	})
+}
+
+func writeWorkload(path string, c w1.Config) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if _, err := w1.Write(f, c); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// loopCommand is the yardstick as a process of its own: the line-protocol library and a Go map.
+func loopCommand() *cobra.Command {
+	return &cobra.Command{Use: "w1-loop FILE", Short: "Decode FILE with the line-protocol library into a map", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		text, err := os.ReadFile(args[0])
+		if err != nil {
+			return err
+		}
+		n, sum, err := w1.LibraryLoop(text)
+		fmt.Fprintln(c.OutOrStdout(), n, sum)
+		return err
+	}}
+}
+
+type benchConfig struct {
+	W1        w1Config `yaml:"w1"`
+	Runs      int      `yaml:"runs" default:"5" help:"pairs of runs per query; the median ratio counts on a noisy machine"`
+	Signalbox string   `yaml:"signalbox" default:"bin/signalbox" help:"the program that is measured"`
+}
+
+func benchCommand() *cobra.Command {
+	var cfg benchConfig
+	return config.Command("bench", "Measure signalbox replay on W1 against a loop over the line-protocol library", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
+		dir, err := os.MkdirTemp("", "signalbox-bench-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		return bench(c.OutOrStdout(), cfg, dir)
+	})
+}
+
+func bench(out io.Writer, cfg benchConfig, dir string) error {
+	workload := cfg.W1.workload()
+	input := filepath.Join(dir, "w1.lp")
+	if err := writeWorkload(input, workload); err != nil {
+		return err
+	}
+	schema := filepath.Join(dir, "schema.sql")
+	if err := os.WriteFile(schema, []byte(w1.Schema), 0o600); err != nil {
+		return err
+	}
+	answers := w1.Answers(workload)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "W1: seed %d, %d s, %d buses; CPU = user + system of the whole process, median of %d pairs\n", workload.Seed, workload.Seconds, workload.Buses, cfg.Runs)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "query\twhat\tloop M lines/CPU-s\treplay M lines/CPU-s\tratio\tasked\tpeak MiB\tanswers")
+	for _, q := range w1.Queries() {
+		line, err := benchQuery(q, cfg, dir, self, schema, input, answers[q.Name])
+		if err != nil {
+			return fmt.Errorf("%s: %w", q.Name, err)
+		}
+		fmt.Fprintln(t, line)
+	}
+	return t.Flush()
+}
+
+func benchQuery(q w1.Query, cfg benchConfig, dir, self, schema, input string, want []string) (string, error) {
+	file := filepath.Join(dir, q.Name+".sql")
+	if err := os.WriteFile(file, []byte(q.SQL), 0o600); err != nil {
+		return "", err
+	}
+	var ratios, loops, replays []float64
+	var rows []byte
+	var peak int64
+	for range cfg.Runs {
+		loop, text, _, err := cpu(self, "w1-loop", input)
+		if err != nil {
+			return "", err
+		}
+		var lines float64
+		if _, err := fmt.Sscan(string(text), &lines); err != nil {
+			return "", err
+		}
+		replay, csvText, rss, err := cpu(cfg.Signalbox, "replay", "--schema", schema, "--query", file, "--input", input, "--format", "csv")
+		if err != nil {
+			return "", err
+		}
+		rows, peak = csvText, max(peak, rss)
+		loops, replays = append(loops, lines/loop.Seconds()/1e6), append(replays, lines/replay.Seconds()/1e6)
+		ratios = append(ratios, loop.Seconds()/replay.Seconds())
+	}
+	return fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%.2f\t%.1f\t%d\t%s", q.Name, q.What, median(loops), median(replays), median(ratios), q.Bar, peak>>10, compare(q.Name, rows, want)), nil
+}
+
+// cpu runs a command and returns the processor time of the whole process, its output and its peak memory in KiB.
+func cpu(name string, args ...string) (time.Duration, []byte, int64, error) {
+	var stdout, stderr bytes.Buffer
+	c := exec.Command(name, args...)
+	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Run(); err != nil {
+		return 0, nil, 0, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, stderr.String())
+	}
+	return c.ProcessState.UserTime() + c.ProcessState.SystemTime(), stdout.Bytes(), peakKiB(c.ProcessState), nil
+}
+
+func median(v []float64) float64 {
+	s := slices.Clone(v)
+	slices.Sort(s)
+	return s[len(s)/2]
+}
+
+// compare holds the rows against the slow answers, as multisets.
+func compare(query string, text []byte, want []string) string {
+	records, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	if err != nil || len(records) == 0 {
+		return fmt.Sprintf("UNREADABLE (%v)", err)
+	}
+	got := make([]string, 0, len(records))
+	for _, r := range records[1:] {
+		if query == "Q3" { // start, bus, avg, max: the oracle leaves the average out
+			r = []string{r[0], r[1], r[3]}
+		}
+		got = append(got, strings.Join(r, ","))
+	}
+	sort.Strings(got)
+	if slices.Equal(got, want) {
+		return fmt.Sprintf("equal, %d rows", len(got))
+	}
+	for i := range got {
+		if i >= len(want) || got[i] != want[i] {
+			return fmt.Sprintf("DIFFERENT: %d rows, want %d; first difference: got %q", len(got), len(want), got[i])
+		}
+	}
+	return fmt.Sprintf("DIFFERENT: %d rows, want %d", len(got), len(want))
+}
