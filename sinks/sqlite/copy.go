@@ -1,0 +1,107 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// CopyTo writes a consistent copy of the database, cursor included, to a new
+// file and returns the cursor in the copy. Writers wait while it runs.
+func (s *Sink) CopyTo(ctx context.Context, path string) (upTo uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	if _, err := s.conn.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
+		return 0, fmt.Errorf("sqlite: copy %s to %s: %w", s.opt.Path, path, err)
+	}
+	if err := syncPath(path); err != nil {
+		return 0, err
+	}
+	return s.upTo, nil
+}
+
+// Install replaces the database by a copy that CopyTo made, on this node or
+// another. The copy is checked first; when it is damaged, or older than what is
+// here, nothing changes. The file at path is moved, so it must be on the same file system.
+func (s *Sink) Install(ctx context.Context, path string) (upTo uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	upTo, err = inspect(ctx, path)
+	if err != nil {
+		return 0, fmt.Errorf("sqlite: the copy %s is not usable: %w", path, err)
+	}
+	if upTo < s.upTo {
+		return s.upTo, fmt.Errorf("sqlite: the copy %s ends at index %d, the database here at %d: keeping it", path, upTo, s.upTo)
+	}
+	if err := s.replace(path); err != nil {
+		return 0, err
+	}
+	return upTo, s.readCursor(ctx)
+}
+
+// replace closes the database, which folds the write-ahead log into the file
+// and removes it: a log of the old file must never meet the new one.
+func (s *Sink) replace(path string) error {
+	if err := s.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		return fmt.Errorf("sqlite: checkpoint before the copy is installed: %w", err)
+	}
+	err := s.close()
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if rm := os.Remove(s.opt.Path + suffix); rm != nil && !errors.Is(rm, os.ErrNotExist) {
+			err = errors.Join(err, rm)
+		}
+	}
+	if err == nil {
+		err = os.Rename(path, s.opt.Path)
+	}
+	if err == nil {
+		err = syncPath(filepath.Dir(s.opt.Path))
+	}
+	if open := s.open(); open != nil || err != nil {
+		return errors.Join(err, open)
+	}
+	return nil
+}
+
+// inspect checks a database file and returns its cursor.
+func inspect(ctx context.Context, path string) (uint64, error) {
+	if _, err := os.Stat(path); err != nil {
+		return 0, err
+	}
+	db, err := openDB(path, time.Second)
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	var verdict string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return 0, err
+	}
+	if verdict != "ok" {
+		return 0, fmt.Errorf("damaged: %s", verdict)
+	}
+	var upTo int64
+	err = db.QueryRowContext(ctx, "SELECT up_to FROM _signalbox_cursor").Scan(&upTo)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	return uint64(upTo), nil
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
