@@ -39,8 +39,9 @@ const batchVersion = 1
 
 // Bounds of a batch body beside those in wire.go.
 const (
-	MaxFrontiers = MaxFramesPerBatch // frontiers in a batch or a heartbeat
-	MaxGaps      = 64                // gaps in a batch
+	MaxFrontiers  = MaxFramesPerBatch // frontiers in a batch or a heartbeat
+	MaxGaps       = 64                // gaps in a batch
+	MaxBatchCells = MaxFrameCells     // decoded values of all frames, as FrameInfo.Cells weighs them
 )
 
 // HashBody returns the hash that identifies a canonical body.
@@ -72,8 +73,8 @@ func AppendBatch(dst []byte, b *Batch) ([]byte, error) {
 	return dst, nil
 }
 
-// DecodeBatch reads canonical bytes. The frames alias body; they are not
-// decoded (see DecodeFrame), so a caller that only keeps the log never pays for it.
+// DecodeBatch reads canonical bytes. The frames alias body; only their heads are
+// read, to bound what decoding all of them (see Decoder) may take.
 func DecodeBatch(body []byte) (*Batch, error) {
 	if len(body) > MaxBatchBytes {
 		return nil, fmt.Errorf("%w: batch of %d bytes, at most %d are allowed", ErrCorrupt, len(body), MaxBatchBytes)
@@ -95,8 +96,20 @@ func DecodeBatch(body []byte) (*Batch, error) {
 	if n > 0 {
 		b.Frames = make([][]byte, 0, n)
 	}
+	cells := 0
 	for range n {
-		b.Frames = append(b.Frames, r.bytes(MaxBatchBytes, "frame"))
+		f := r.bytes(MaxBatchBytes, "frame")
+		if r.err != nil {
+			break
+		}
+		info, err := Info(f)
+		if err != nil {
+			return nil, err
+		}
+		if cells += info.Cells; cells > MaxBatchCells {
+			r.fail("more than %d values in the frames", MaxBatchCells)
+		}
+		b.Frames = append(b.Frames, f)
 	}
 	if err := r.end(); err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ type reader struct {
 	off  int
 	what string
 	err  error
+
+	types int // read so far, see MaxTypes
 }
 
 func (r *reader) fail(format string, args ...any) {
