@@ -37,22 +37,29 @@ func w1Command() *cobra.Command {
 	var cfg struct {
 		W1     w1Config `yaml:"w1"`
 		Output string   `yaml:"output" default:"-" help:"- is standard output"`
+		Format string   `yaml:"format" default:"text" help:"text is line protocol; recording is columnar frames"`
 	}
 	return config.Command("w1", "Write benchmark workload W1", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
+		write, ok := map[string]writeFunc{"text": w1.Write, "recording": w1.WriteRecording}[cfg.Format]
+		if !ok {
+			return fmt.Errorf("format %q: write text or recording", cfg.Format)
+		}
 		if cfg.Output == "-" {
-			_, err := w1.Write(c.OutOrStdout(), cfg.W1.workload())
+			_, err := write(c.OutOrStdout(), cfg.W1.workload())
 			return err
 		}
-		return writeWorkload(cfg.Output, cfg.W1.workload())
+		return writeWorkload(cfg.Output, cfg.W1.workload(), write)
 	})
 }
 
-func writeWorkload(path string, c w1.Config) error {
+type writeFunc func(io.Writer, w1.Config) (int, error)
+
+func writeWorkload(path string, c w1.Config, write writeFunc) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	if _, err := w1.Write(f, c); err != nil {
+	if _, err := write(f, c); err != nil {
 		f.Close()
 		return err
 	}
@@ -93,7 +100,11 @@ func benchCommand() *cobra.Command {
 func bench(out io.Writer, cfg benchConfig, dir string) error {
 	workload := cfg.W1.workload()
 	input := filepath.Join(dir, "w1.lp")
-	if err := writeWorkload(input, workload); err != nil {
+	if err := writeWorkload(input, workload, w1.Write); err != nil {
+		return err
+	}
+	frames := filepath.Join(dir, "w1.rec")
+	if err := writeWorkload(frames, workload, w1.WriteRecording); err != nil {
 		return err
 	}
 	schema := filepath.Join(dir, "schema.sql")
@@ -108,18 +119,36 @@ func bench(out io.Writer, cfg benchConfig, dir string) error {
 	fmt.Fprintf(out, "W1: seed %d, %d s, %d buses; CPU = user + system of the whole process, median of %d pairs\n", workload.Seed, workload.Seconds, workload.Buses, cfg.Runs)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "query\twhat\tloop M lines/CPU-s\treplay M lines/CPU-s\tratio\tasked\tpeak MiB\tanswers")
+	b := bencher{cfg: cfg, dir: dir, self: self, schema: schema, text: input}
 	for _, q := range w1.Queries() {
-		line, err := benchQuery(q, cfg, dir, self, schema, input, answers[q.Name])
+		line, err := b.query(q, input, answers[q.Name])
 		if err != nil {
 			return fmt.Errorf("%s: %w", q.Name, err)
 		}
 		fmt.Fprintln(t, line)
 	}
+	q1 := w1.Queries()[0]
+	q1.What, q1.Bar = "window per route, from frames", framesBar
+	line, err := b.query(q1, frames, answers[q1.Name])
+	if err != nil {
+		return fmt.Errorf("Q1 from frames: %w", err)
+	}
+	fmt.Fprintln(t, line)
 	return t.Flush()
 }
 
-func benchQuery(q w1.Query, cfg benchConfig, dir, self, schema, input string, want []string) (string, error) {
-	file := filepath.Join(dir, q.Name+".sql")
+// framesBar is the ratio asked of Q1 when it reads columnar frames instead of text.
+const framesBar = 8.5
+
+// bencher holds what every query of one bench shares.
+type bencher struct {
+	cfg                     benchConfig
+	dir, self, schema, text string
+}
+
+func (b bencher) query(q w1.Query, input string, want []string) (string, error) {
+	cfg := b.cfg
+	file := filepath.Join(b.dir, q.Name+".sql")
 	if err := os.WriteFile(file, []byte(q.SQL), 0o600); err != nil {
 		return "", err
 	}
@@ -127,7 +156,7 @@ func benchQuery(q w1.Query, cfg benchConfig, dir, self, schema, input string, wa
 	var rows []byte
 	var peak int64
 	for range cfg.Runs {
-		loop, text, _, err := cpu(self, "w1-loop", input)
+		loop, text, _, err := cpu(b.self, "w1-loop", b.text)
 		if err != nil {
 			return "", err
 		}
@@ -135,7 +164,7 @@ func benchQuery(q w1.Query, cfg benchConfig, dir, self, schema, input string, wa
 		if _, err := fmt.Sscan(string(text), &lines); err != nil {
 			return "", err
 		}
-		replay, csvText, rss, err := cpu(cfg.Signalbox, "replay", "--schema", schema, "--query", file, "--input", input, "--format", "csv")
+		replay, csvText, rss, err := cpu(cfg.Signalbox, "replay", "--schema", b.schema, "--query", file, "--input", input, "--format", "csv")
 		if err != nil {
 			return "", err
 		}
