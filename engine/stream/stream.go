@@ -7,7 +7,10 @@
 // files and other queries.
 package stream
 
-import "signalbox/engine/column"
+import (
+	"signalbox/engine/column"
+	"signalbox/engine/plan"
+)
 
 // Origin is the identity of the agent's batch a row came with.
 type Origin struct {
@@ -23,6 +26,7 @@ type Counters struct {
 	RowsIn       uint64 // rows its sources handed in
 	RowsOut      uint64 // rows it emitted
 	Late         uint64 // rows whose window was closed
+	LatePartly   uint64 // rows that only some of their sliding windows could still take
 	Failed       uint64 // rows on which an expression failed
 	StateLimited uint64 // rows refused by MaxKeys or MaxStateBytes
 	ClosedEvict  uint64 // closed windows that the byte budget pushed out
@@ -33,8 +37,66 @@ type Counters struct {
 
 // Batch is the rows one source hands to a pipeline.
 type Batch struct {
-	Rows     *column.Batch
-	Sel      []int32 // accepted rows, ascending; nil = all
-	Origin   Origin
-	Replayed bool
+	Rows   *column.Batch
+	Sel    []int32 // accepted rows, ascending; nil = all
+	Origin Origin
+	// IDs, Revisions and Deleted come with the rows of another streaming table; nil for a stream.
+	IDs       []RowID
+	Revisions []uint32
+	Deleted   []bool
+
+	no int // position in the entry
+}
+
+// Source is what one relation hands in with an entry.
+type Source struct {
+	Name    string // as in the catalog
+	Batches []Batch
+	// Certified: LowWater (µs) replaces the observed event times of this source from now on.
+	Certified bool
+	LowWater  int64
+}
+
+// Entry is one step of a pipeline.
+type Entry struct {
+	Index   uint64
+	Time    int64 // tick, µs
+	Sources []Source
+	End     bool // bounded input is over: every window closes
+}
+
+// Refused is a row that did not count.
+type Refused struct {
+	Reason  string // late, late_partly, expression, state_limit
+	Detail  string
+	Err     error // of the expression
+	Time    int64
+	Origin  Origin
+	Ordinal int
+	Row     []column.Datum
+	Schema  *column.Schema
+}
+
+// Result is what one entry emitted; valid until the next Apply.
+type Result struct {
+	Rows      *column.Batch
+	IDs       []RowID
+	Revisions []uint32
+	Deleted   []bool // nil when none
+	Late      []Refused
+	Failed    []Refused
+}
+
+// Options of a pipeline.
+type Options struct {
+	ID             string // of the query, part of row ids
+	Version        uint64
+	Table          plan.Options
+	Strict         bool
+	MaxKeys        int
+	MaxStateBytes  int64
+	MaxClosedBytes int64
+	ReviseEvery    int64
+	// Static evaluates a sub-plan that reads no stream; version changes when the rows do.
+	Static func(n plan.Node) (rows *column.Batch, version uint64, err error)
 }

@@ -1,0 +1,181 @@
+package stream
+
+import (
+	"slices"
+
+	"signalbox/engine/column"
+	"signalbox/engine/expr"
+	"signalbox/engine/plan"
+)
+
+// dedupOp lets the first row of each key pass. A key is forgotten when the
+// watermark reaches its event time (or, within the watermark, its first event
+// time plus the delay); without event time in the key it is never forgotten.
+type dedupOp struct {
+	p     *Pipeline
+	node  *plan.Dedup
+	next  operator
+	m     *mark
+	keys  *keys
+	ctx   expr.Context
+	until []int64  // per key: forgotten when <= watermark
+	wait  []expiry // sorted by time, then key
+	fresh []expiry
+	sel   []int32
+	late  []int32
+	del   []int32
+	over  bool
+	c     chunk
+}
+
+type expiry struct {
+	at int64
+	g  int32
+}
+
+// distinctKeys is SELECT DISTINCT as a dedup by every column.
+func distinctKeys(n *plan.Distinct) *plan.Dedup {
+	d := &plan.Dedup{Input: n.Input, EventKey: -1}
+	for i := range n.Schema().Fields {
+		d.Keys = append(d.Keys, i)
+	}
+	return d
+}
+
+func (b *builder) dedup(n *plan.Dedup, next operator) (flow, error) {
+	s := n.Input.Schema()
+	var exprs []expr.Expr
+	for _, k := range n.Keys {
+		exprs = append(exprs, expr.NewColumn(k, s.Fields[k].Name, s.Fields[k].Type))
+	}
+	op := &dedupOp{p: b.p, node: n, next: next, keys: newKeys(b.p, exprs)}
+	f, err := b.build(n.Input, op)
+	if n.EventKey >= 0 {
+		op.m = f.mark
+	}
+	b.add(op)
+	return f, err
+}
+
+func (o *dedupOp) push(c *chunk) {
+	o.ctx.Reset()
+	o.c = *c
+	sel := dropDeleted(c, c.sel, &o.del)
+	if o.m != nil && o.m.late != noMark {
+		sel = o.dropLate(c, sel)
+	}
+	if lenOf(sel, c.b.Len) == 0 {
+		return
+	}
+	o.keys.eval(&o.ctx, c.b, sel)
+	gids, sel := o.keys.groups(c, sel, o.over)
+	o.sel = o.sel[:0]
+	for i, g := range gids {
+		r := at(sel, i)
+		for int(g) >= len(o.until) {
+			o.until = append(o.until, absent)
+		}
+		if o.until[g] != absent {
+			continue
+		}
+		o.until[g] = o.expiry(c.b, int(r))
+		if o.until[g] != never {
+			o.fresh = append(o.fresh, expiry{o.until[g], g})
+		}
+		o.sel = append(o.sel, r)
+	}
+	if o.c.sel = o.sel; len(o.sel) > 0 {
+		o.next.push(&o.c)
+	}
+}
+
+const (
+	absent = -1 << 63
+	never  = 1<<63 - 1
+)
+
+func (o *dedupOp) expiry(b *column.Batch, r int) int64 {
+	if o.m == nil {
+		return never
+	}
+	t := b.Cols[o.node.EventKey]
+	if t.IsNull(r) {
+		return never
+	}
+	at := t.I64[r]
+	if t.Type.Kind == column.Struct {
+		at = t.Any[r].L[1].I
+	}
+	if o.node.Within {
+		at += o.node.Delay
+	}
+	return max(at, absent+1)
+}
+
+func (o *dedupOp) dropLate(c *chunk, sel []int32) []int32 {
+	t := c.b.Cols[o.node.EventKey]
+	o.late = o.late[:0]
+	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
+		r := at(sel, i)
+		if !t.IsNull(int(r)) && t.Type.Kind != column.Struct && t.I64[r] <= o.m.late {
+			o.p.late(c, int(r), "")
+			continue
+		}
+		o.late = append(o.late, r)
+	}
+	return o.late
+}
+
+func (o *dedupOp) wants() bool { return o.m != nil && o.keys.table.Live() > 0 }
+
+func (o *dedupOp) close() {
+	if len(o.fresh) > 0 {
+		o.wait = append(o.wait, o.fresh...)
+		o.fresh = o.fresh[:0]
+		slices.SortFunc(o.wait, func(a, b expiry) int {
+			if a.at != b.at {
+				return compare(a.at, b.at)
+			}
+			return int(a.g - b.g)
+		})
+	}
+	if o.m != nil && o.m.evict != noMark {
+		n := 0
+		for ; n < len(o.wait) && o.wait[n].at <= o.m.evict; n++ {
+			g := o.wait[n].g
+			o.until[g] = absent
+			o.keys.table.Remove(g)
+		}
+		o.wait = slices.Delete(o.wait, 0, n)
+	}
+	_, b := o.size()
+	o.over = b > o.p.opt.MaxStateBytes
+}
+
+func (o *dedupOp) size() (keys, bytes int64) {
+	return int64(o.keys.table.Live()), int64(o.keys.table.Bytes() + 8*len(o.until) + 16*len(o.wait))
+}
+
+func (o *dedupOp) save(e *encoder) {
+	saveTable(e, o.keys.table)
+	e.int(len(o.until))
+	for _, u := range o.until {
+		e.varint(u)
+	}
+}
+
+func (o *dedupOp) load(d *decoder) {
+	loadTable(d, o.keys.table)
+	n := d.int()
+	if n > o.keys.table.Len() {
+		d.fail(errState)
+		return
+	}
+	for g := range n {
+		u := d.varint()
+		o.until = append(o.until, u)
+		if u != absent && u != never {
+			o.fresh = append(o.fresh, expiry{u, int32(g)})
+		}
+	}
+}

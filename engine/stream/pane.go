@@ -1,0 +1,484 @@
+package stream
+
+import (
+	"math/bits"
+	"slices"
+
+	"signalbox/engine/agg"
+	"signalbox/engine/column"
+	"signalbox/engine/expr"
+	"signalbox/engine/plan"
+	"signalbox/engine/window"
+)
+
+// emitRows is the number of result rows an aggregate hands on at once.
+const emitRows = 4096
+
+// paneOp aggregates by an event-time key: a time window, a window made further
+// below, or a raw timestamp. One key table is shared by all panes; a pane is a
+// set of accumulators indexed by the table's dense ids.
+type paneOp struct {
+	p    *Pipeline
+	node *plan.Aggregate
+	next operator
+	m    *mark // nil: groups never close
+
+	spec    window.Spec // of a fused TimeAssign
+	fused   bool        // times come from timeX; otherwise the event key is a column of the input
+	panes2  bool        // several panes make one window (sliding)
+	timeX   expr.Expr
+	evPos   int   // position of the event key in node.Keys
+	rest    []int // positions of the other keys
+	struct_ bool  // the event key is a window struct
+
+	ctx   expr.Context
+	keys  *keys
+	calls *calls
+	refs  []uint32 // panes that hold a group
+	held  int64    // sum of groups over panes
+
+	panes []*pane // by span
+	free  []*pane
+	cur   *pane
+	lists []*pane // panes that the current batch touched
+	spans []window.Span
+	bad   []int32
+	rows  []int32
+	times []int64
+	late  []int32
+	emitB emitter
+
+	emitted   int64  // every window that ends at or before it was emitted
+	passes    uint32 // emitting passes, update and complete mode
+	dirty     bool   // late rows changed emitted windows since the last sweep
+	revising  bool
+	revisedAt int64 // tick of the last sweep
+	sweeps    uint32
+	overBytes bool
+	starts    []int64
+	mask      []uint64
+	union     []uint64
+	tmp       []agg.Accumulator
+	mergeErr  error
+}
+
+// pane is the state of one window, or of one slide of sliding windows.
+type pane struct {
+	span    window.Span
+	accs    []agg.Accumulator
+	size    int // groups the accumulators have room for
+	has     []uint64
+	n       int
+	revs    []uint32 // emissions per group, update and complete mode
+	touched []uint64 // groups of this pass, update mode
+	sel     []int32  // rows of the current batch
+	gids    []int32
+	listed  bool
+}
+
+func newPaneOp(p *Pipeline, n *plan.Aggregate, next operator, m *mark) *paneOp {
+	o := &paneOp{p: p, node: n, next: next, calls: newCalls(n.Calls)}
+	o.evPos = n.EventKey
+	if o.evPos < 0 {
+		o.evPos = n.Window
+	} else {
+		o.m = m
+	}
+	var rest []expr.Expr
+	for i, k := range n.Keys {
+		if i != o.evPos {
+			o.rest = append(o.rest, i)
+			rest = append(rest, k)
+		}
+	}
+	o.emitted, o.revisedAt = noMark, noMark
+	o.keys = newKeys(p, rest)
+	o.timeX = n.Keys[o.evPos]
+	o.struct_ = o.timeX.Type().Kind == column.Struct
+	o.emitB.init(p, n.Out, next)
+	return o
+}
+
+// fuse takes the window assignment into the aggregate.
+func (o *paneOp) fuse(t *plan.TimeAssign) {
+	o.fused, o.timeX = true, t.Time
+	o.spec = window.Spec{Size: t.Size, Slide: t.Slide, Start: t.Start}
+	o.panes2 = o.spec.Panes() && o.spec.Size > o.spec.Slide
+}
+
+func (o *paneOp) update() bool   { return o.p.mode == plan.Update }
+func (o *paneOp) complete() bool { return o.p.mode == plan.Complete }
+
+// lateMark is the time at or before which a window's end makes a row late.
+func (o *paneOp) lateMark() int64 {
+	if o.m == nil || o.complete() || o.m.late == noMark {
+		return noMark
+	}
+	return o.m.late - o.p.opt.Table.AllowedLateness
+}
+
+func (o *paneOp) push(c *chunk) {
+	o.ctx.Reset()
+	t := o.timeX.Eval(&o.ctx, c.b, c.sel)
+	o.keys.eval(&o.ctx, c.b, c.sel)
+	o.calls.eval(&o.ctx, c.b, c.sel)
+	sel := o.p.dropFailed(&o.ctx, c, c.sel, &o.bad)
+	if o.ctx.Errors != nil {
+		o.ctx.Errors = o.ctx.Errors[:0]
+	}
+	sel = dropDeleted(c, sel, &o.rows)
+	if o.struct_ && !o.fused {
+		t = o.structEnds(t, sel, c.b.Len)
+	}
+	sel = o.dropLate(c, t, sel)
+	if lenOf(sel, c.b.Len) == 0 {
+		return
+	}
+	gids, sel := o.keys.groups(c, sel, o.overBytes)
+	if len(gids) == 0 {
+		return
+	}
+	o.distribute(t, gids, sel)
+	for _, f := range o.ctx.Errors {
+		o.p.refuse(c, int(f.Row), "expression", f.Err)
+	}
+}
+
+// dropDeleted leaves out rows that only say that an earlier row is gone.
+func dropDeleted(c *chunk, sel []int32, buf *[]int32) []int32 {
+	if c.del == nil {
+		return sel
+	}
+	out := (*buf)[:0]
+	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
+		if r := at(sel, i); !c.del[r] {
+			out = append(out, r)
+		}
+	}
+	*buf = out
+	return out
+}
+
+// structEnds makes a column of window ends from window structs; the spans go to o.spans by row.
+func (o *paneOp) structEnds(t *column.Column, sel []int32, n int) *column.Column {
+	ends := o.ctx.Column(column.Of(column.Timestamp), n)
+	if cap(o.spans) < n {
+		o.spans = make([]window.Span, n)
+	}
+	o.spans = o.spans[:n]
+	for i, k := 0, lenOf(sel, n); i < k; i++ {
+		r := int(at(sel, i))
+		if t.IsNull(r) || t.Any[r].L[0].Null || t.Any[r].L[1].Null {
+			ends.SetNull(r)
+			continue
+		}
+		w := t.Any[r].L
+		o.spans[r] = window.Span{Start: w[0].I, End: w[1].I}
+		ends.I64[r] = w[1].I
+	}
+	return ends
+}
+
+// dropLate leaves out rows without time and rows whose every window is closed.
+func (o *paneOp) dropLate(c *chunk, t *column.Column, sel []int32) []int32 {
+	lm := o.lateMark()
+	limit := o.firstOnTime(lm)
+	nulls := t.HasNulls()
+	n := c.b.Len
+	if !nulls && (lm == noMark || minTime(t.I64, sel, n) >= limit) {
+		if o.panes2 && lm != noMark {
+			o.countPartly(t, sel, n, lm)
+		}
+		return sel
+	}
+	o.late = o.late[:0]
+	for i, k := 0, lenOf(sel, n); i < k; i++ {
+		r := at(sel, i)
+		switch {
+		case nulls && t.IsNull(int(r)):
+			if !o.fused {
+				o.late = append(o.late, r) // NULL is a group of its own, kept until the end
+			}
+		case lm != noMark && t.I64[r] < limit:
+			o.p.late(c, int(r), "")
+		default:
+			o.late = append(o.late, r)
+		}
+	}
+	if o.panes2 && lm != noMark {
+		o.countPartly(t, o.late, n, lm)
+	}
+	return o.late
+}
+
+// firstOnTime is the earliest time (window end, or raw time) that is not late.
+func (o *paneOp) firstOnTime(lm int64) int64 {
+	if lm == noMark {
+		return noMark
+	}
+	if !o.fused {
+		return lm + 1
+	}
+	if o.spec.Size < o.spec.Slide { // a time between two windows is in none: judged when it is distributed
+		return noMark + 1
+	}
+	// The latest window of t ends at Last(t)+Size; it must be > lm. Last(t) > lm-Size, and starts are multiples of Slide.
+	return o.spec.Last(lm-o.spec.Size) + o.spec.Slide
+}
+
+// countPartly counts rows that some, not all, of their sliding windows could take.
+func (o *paneOp) countPartly(t *column.Column, sel []int32, n int, lm int64) {
+	for i, k := 0, lenOf(sel, n); i < k; i++ {
+		if first := o.spec.Last(t.I64[at(sel, i)]) + o.spec.Slide; first <= lm {
+			o.p.count.LatePartly++
+		}
+	}
+}
+
+func minTime(v []int64, sel []int32, n int) int64 {
+	lo := int64(1<<63 - 1)
+	if sel == nil {
+		for _, x := range v[:n] {
+			lo = min(lo, x)
+		}
+		return lo
+	}
+	for _, r := range sel {
+		lo = min(lo, v[r])
+	}
+	return lo
+}
+
+func maxTime(v []int64, sel []int32, n int) int64 {
+	hi := int64(-1 << 63)
+	if sel == nil {
+		for _, x := range v[:n] {
+			hi = max(hi, x)
+		}
+		return hi
+	}
+	for _, r := range sel {
+		hi = max(hi, v[r])
+	}
+	return hi
+}
+
+// distribute adds rows to their panes. Most batches lie in one pane.
+func (o *paneOp) distribute(t *column.Column, gids, sel []int32) {
+	n := t.Len()
+	if o.fused && o.onePane() && !t.HasNulls() {
+		lo := o.spec.Last(minTime(t.I64, sel, n))
+		if hi := maxTime(t.I64, sel, n); hi-lo < o.spec.Slide {
+			o.add(o.pane(window.Span{Start: lo, End: lo + o.width()}), gids, sel)
+			return
+		}
+	}
+	o.split(t, gids, sel)
+	for _, pn := range o.lists {
+		o.add(pn, pn.gids, pn.sel)
+		pn.sel, pn.gids, pn.listed = pn.sel[:0], pn.gids[:0], false
+	}
+	o.lists = o.lists[:0]
+}
+
+// onePane reports whether a row is in exactly one pane.
+func (o *paneOp) onePane() bool { return o.panes2 || o.spec.Size == o.spec.Slide }
+
+// width is the length of a pane.
+func (o *paneOp) width() int64 {
+	if o.panes2 {
+		return o.spec.Slide
+	}
+	return o.spec.Size
+}
+
+// split sorts rows into the lists of their panes.
+func (o *paneOp) split(t *column.Column, gids, sel []int32) {
+	one := o.fused && o.onePane()
+	var cur *pane
+	var lo, hi int64
+	lm := o.lateMark()
+	var buf [8]window.Span
+	for i, g := range gids {
+		r := at(sel, i)
+		if one {
+			v := t.I64[r]
+			if cur == nil || v < lo || v >= hi {
+				lo = o.spec.Last(v)
+				hi = lo + o.spec.Slide
+				cur = o.list(window.Span{Start: lo, End: lo + o.width()})
+			}
+			cur.sel, cur.gids = append(cur.sel, r), append(cur.gids, g)
+			continue
+		}
+		if !o.fused {
+			pn := o.list(o.spanOf(t, int(r)))
+			pn.sel, pn.gids = append(pn.sel, r), append(pn.gids, g)
+			continue
+		}
+		for _, w := range o.spec.Windows(buf[:0], t.I64[r]) {
+			if lm == noMark || w.End > lm {
+				pn := o.list(w)
+				pn.sel, pn.gids = append(pn.sel, r), append(pn.gids, g)
+			}
+		}
+	}
+}
+
+// nullSpan is the pane of rows whose event key is NULL: it never closes.
+var nullSpan = window.Span{Start: 1<<63 - 1, End: 1<<63 - 1}
+
+func (o *paneOp) spanOf(t *column.Column, r int) window.Span {
+	switch {
+	case t.IsNull(r):
+		return nullSpan
+	case o.struct_:
+		return o.spans[r]
+	}
+	return window.Span{Start: t.I64[r], End: t.I64[r]}
+}
+
+func (o *paneOp) list(s window.Span) *pane {
+	pn := o.pane(s)
+	if !pn.listed {
+		pn.listed = true
+		o.lists = append(o.lists, pn)
+	}
+	return pn
+}
+
+func compareSpan(a *pane, s window.Span) int {
+	switch {
+	case a.span.Start != s.Start && a.span.Start < s.Start:
+		return -1
+	case a.span.Start != s.Start:
+		return 1
+	case a.span.End < s.End:
+		return -1
+	case a.span.End > s.End:
+		return 1
+	}
+	return 0
+}
+
+// pane finds or opens the pane of a span.
+func (o *paneOp) pane(s window.Span) *pane {
+	if o.cur != nil && o.cur.span == s {
+		return o.cur
+	}
+	i, found := slices.BinarySearchFunc(o.panes, s, compareSpan)
+	if !found {
+		o.panes = slices.Insert(o.panes, i, o.newPane(s))
+	}
+	o.cur = o.panes[i]
+	return o.cur
+}
+
+func (o *paneOp) newPane(s window.Span) *pane {
+	if n := len(o.free); n > 0 {
+		pn := o.free[n-1]
+		o.free = o.free[:n-1]
+		pn.span = s
+		return pn
+	}
+	return &pane{span: s, accs: o.calls.newAccs()}
+}
+
+// add folds rows into a pane.
+func (o *paneOp) add(pn *pane, gids, sel []int32) {
+	o.reserve(pn)
+	has := pn.has
+	for _, g := range gids {
+		w, bit := g>>6, uint64(1)<<(g&63)
+		if has[w]&bit == 0 {
+			has[w] |= bit
+			pn.n++
+			o.held++
+			o.refs[g]++
+		}
+	}
+	if pn.touched != nil && (o.p.mode != plan.Append || o.isEmitted(pn)) {
+		o.dirty = true
+		for _, g := range gids {
+			pn.touched[g>>6] |= 1 << (g & 63)
+		}
+	}
+	o.calls.add(&o.ctx, pn.accs, gids, sel)
+}
+
+// isEmitted reports whether the first window of a pane was emitted.
+func (o *paneOp) isEmitted(pn *pane) bool {
+	end := pn.span.End // of panes: the earliest window ends with the pane
+	return o.emitted != noMark && end <= o.emitted
+}
+
+// reserve makes room in a pane for every group of the table.
+func (o *paneOp) reserve(pn *pane) {
+	n := o.keys.table.Len()
+	if n > len(o.refs) {
+		o.refs = append(o.refs, make([]uint32, n-len(o.refs))...)
+	}
+	if n <= pn.size {
+		return
+	}
+	pn.size = n
+	growAccs(pn.accs, n)
+	if w := (n + 63) / 64; w > len(pn.has) {
+		pn.has = append(pn.has, make([]uint64, w-len(pn.has))...)
+	}
+	if o.p.mode != plan.Append || o.p.opt.Table.AllowedLateness > 0 {
+		if w := len(pn.has); w > len(pn.touched) {
+			pn.touched = append(pn.touched, make([]uint64, w-len(pn.touched))...)
+		}
+		if n > len(pn.revs) && o.p.mode != plan.Append {
+			pn.revs = append(pn.revs, make([]uint32, n-len(pn.revs))...)
+		}
+	}
+}
+
+// recycle empties a pane and keeps its memory for a later window.
+func (o *paneOp) recycle(pn *pane) {
+	for w, word := range pn.has {
+		for word != 0 {
+			g := int32(w*64 + bits.TrailingZeros64(word))
+			word &= word - 1
+			clearAccs(pn.accs, g)
+			o.refs[g]--
+		}
+	}
+	o.held -= int64(pn.n)
+	clear(pn.has)
+	clear(pn.touched)
+	clear(pn.revs)
+	pn.n = 0
+	if o.cur == pn {
+		o.cur = nil
+	}
+	if len(o.free) < 4 {
+		o.free = append(o.free, pn)
+	}
+}
+
+// sweep forgets keys that no pane holds, once they may be the majority: a key
+// that comes back in the next window, as most do, is then not added again.
+func (o *paneOp) sweep() {
+	live := o.keys.table.Live()
+	if live < 4096 || int64(live) < 2*o.held {
+		return
+	}
+	for g := range o.refs {
+		if o.refs[g] == 0 && o.keys.table.Alive(int32(g)) {
+			o.keys.table.Remove(int32(g))
+		}
+	}
+}
+
+func (o *paneOp) size() (keys, bytes int64) {
+	b := int64(o.keys.table.Bytes()) + int64(4*len(o.refs))
+	for _, list := range [2][]*pane{o.panes, o.free} {
+		for _, pn := range list {
+			b += int64(bytesOf(pn.accs) + 8*len(pn.has) + 8*len(pn.touched) + 4*len(pn.revs))
+		}
+	}
+	return o.held, b
+}

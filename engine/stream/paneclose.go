@@ -1,0 +1,339 @@
+package stream
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+
+	"signalbox/engine/agg"
+	"signalbox/engine/column"
+	"signalbox/engine/window"
+)
+
+func (o *paneOp) wants() bool {
+	return o.m != nil && !o.complete() && len(o.panes) > 0
+}
+
+// close ends a pass: update and complete mode emit what the pass touched, then
+// windows that the watermark passed are emitted (append) and forgotten.
+func (o *paneOp) close() {
+	switch {
+	case o.complete():
+		if o.p.data {
+			o.emitAll()
+		}
+		return
+	case o.update() && o.p.data:
+		o.emitTouched()
+	}
+	if o.m != nil && o.m.evict != noMark {
+		if !o.update() {
+			o.emitClosed(o.m.evict)
+		}
+		o.revise()
+		o.dropClosed(o.m.evict)
+	}
+	o.emitB.flush()
+	_, b := o.size()
+	o.overBytes = b > o.p.opt.MaxStateBytes
+}
+
+// windowsOf calls f for each window that the panes in list are part of, in
+// ascending order, with the panes of the window.
+func (o *paneOp) windowsOf(list []*pane, f func(w window.Span, panes []*pane)) {
+	if !o.panes2 {
+		for i, pn := range list {
+			f(pn.span, list[i:i+1])
+		}
+		return
+	}
+	o.starts = o.starts[:0]
+	for _, pn := range list {
+		for s := pn.span.Start - o.spec.Size + o.spec.Slide; s <= pn.span.Start; s += o.spec.Slide {
+			if n := len(o.starts); n == 0 || s > o.starts[n-1] {
+				o.starts = append(o.starts, s)
+			}
+		}
+	}
+	for _, s := range o.starts {
+		w := window.Span{Start: s, End: s + o.spec.Size}
+		f(w, o.panesIn(w))
+	}
+}
+
+// panesIn returns the panes that lie in a window.
+func (o *paneOp) panesIn(w window.Span) []*pane {
+	lo, _ := slices.BinarySearchFunc(o.panes, w.Start, func(p *pane, t int64) int { return compare(p.span.Start, t) })
+	hi := lo
+	for hi < len(o.panes) && o.panes[hi].span.Start < w.End {
+		hi++
+	}
+	return o.panes[lo:hi]
+}
+
+func compare(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// emitClosed emits every window with emitted < end <= mark.
+func (o *paneOp) emitClosed(mark int64) {
+	if mark <= o.emitted {
+		return
+	}
+	from := o.emitted
+	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {
+		if w.End > from && w.End <= mark && w != nullSpan {
+			o.emitWindow(w, panes, nil)
+		}
+	})
+	o.emitted = mark
+}
+
+// emitAll emits every group of every window (complete mode).
+func (o *paneOp) emitAll() {
+	o.passes++
+	o.windowsOf(o.panes, func(w window.Span, panes []*pane) { o.emitWindow(w, panes, nil) })
+	for _, pn := range o.panes {
+		clear(pn.touched)
+	}
+	o.emitB.flush()
+}
+
+// emitTouched emits the groups that this pass changed (update mode).
+func (o *paneOp) emitTouched() {
+	o.passes++
+	lm := o.lateMark()
+	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {
+		if lm == noMark || w.End > lm {
+			o.mask = o.mask[:0]
+			for _, pn := range panes {
+				o.mask = orWords(o.mask, pn.touched)
+			}
+			o.emitWindow(w, panes, o.mask)
+		}
+	})
+	for _, pn := range o.panes {
+		clear(pn.touched)
+	}
+	o.emitB.flush()
+}
+
+func orWords(dst, src []uint64) []uint64 {
+	for len(dst) < len(src) {
+		dst = append(dst, 0)
+	}
+	for i, w := range src {
+		dst[i] |= w
+	}
+	return dst
+}
+
+// emitWindow emits the groups of a window (those in mask, when given) in order of their ids.
+func (o *paneOp) emitWindow(w window.Span, panes []*pane, mask []uint64) {
+	cell := o.eventCell(w)
+	o.groupsOf(panes, mask, func(g int32) {
+		accs, at := panes[0].accs, g
+		if len(panes) > 1 {
+			accs, at = o.merged(panes, g), 0
+		}
+		o.emitGroup(w, cell, g, accs, at, o.revision(panes, g))
+	})
+}
+
+// groupsOf calls f for each group of the panes in ascending order.
+func (o *paneOp) groupsOf(panes []*pane, mask []uint64, f func(g int32)) {
+	o.union = o.union[:0]
+	for _, pn := range panes {
+		o.union = orWords(o.union, pn.has)
+	}
+	for i, word := range o.union {
+		if mask != nil {
+			if i >= len(mask) {
+				return
+			}
+			word &= mask[i]
+		}
+		for word != 0 {
+			g := int32(i*64 + bits.TrailingZeros64(word))
+			word &= word - 1
+			f(g)
+		}
+	}
+}
+
+// merged merges one group of several panes into the scratch accumulators.
+func (o *paneOp) merged(panes []*pane, g int32) []agg.Accumulator {
+	if o.tmp == nil {
+		o.tmp = o.calls.newAccs()
+		growAccs(o.tmp, 1)
+	}
+	clearAccs(o.tmp, 0)
+	for _, pn := range panes {
+		if int(g) >= pn.size || pn.has[g>>6]&(1<<(g&63)) == 0 {
+			continue
+		}
+		for i, a := range o.tmp {
+			if err := a.Merge(0, pn.accs[i], g); err != nil {
+				o.mergeErr = err
+			}
+		}
+	}
+	return o.tmp
+}
+
+func (o *paneOp) emitGroup(w window.Span, cell column.Datum, g int32, accs []agg.Accumulator, at int32, rev uint32) {
+	e := &o.emitB
+	e.out.Cols[o.evPos].Append(cell)
+	e.keyCells(o.keys.table, g, o.rest)
+	if o.mergeErr != nil {
+		e.fail(o.mergeErr)
+		o.mergeErr = nil
+	}
+	e.values(accs, at, len(o.node.Keys))
+	e.finish(len(o.node.Keys), w.Start, w.End, rev, false)
+}
+
+// eventCell is the value of the event key for a window.
+func (o *paneOp) eventCell(w window.Span) column.Datum {
+	switch {
+	case w == nullSpan:
+		return column.NullDatum
+	case o.fused || o.struct_:
+		return column.Datum{L: []column.Datum{column.I64(w.Start), column.I64(w.End)}}
+	}
+	return column.I64(w.Start)
+}
+
+// revision counts an emission of a group and returns its number. Rows of
+// sliding windows share panes, so there the number of emitting passes stands in.
+func (o *paneOp) revision(panes []*pane, g int32) uint32 {
+	switch {
+	case o.revising:
+		return o.sweeps + 1
+	case !o.update() && !o.complete():
+		return 1
+	case o.panes2:
+		return o.passes
+	}
+	pn := panes[0]
+	pn.revs[g]++
+	return pn.revs[g]
+}
+
+// revise emits again what late rows changed in windows that were already
+// emitted, at most every ReviseEvery of tick time.
+func (o *paneOp) revise() {
+	if !o.dirty || (o.p.tick-o.revisedAt < o.p.opt.ReviseEvery && !o.p.ended) {
+		return
+	}
+	o.dirty, o.revising, o.revisedAt = false, true, o.p.tick
+	o.sweeps++
+	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {
+		if w.End > o.emitted {
+			return
+		}
+		o.mask = o.mask[:0]
+		for _, pn := range panes {
+			o.mask = orWords(o.mask, pn.touched)
+		}
+		o.emitWindow(w, panes, o.mask)
+	})
+	for _, pn := range o.panes {
+		clear(pn.touched)
+	}
+	o.revising = false
+}
+
+// dropClosed forgets panes that no open window needs any more.
+func (o *paneOp) dropClosed(mark int64) {
+	if mark != math.MaxInt64 {
+		mark -= o.p.opt.Table.AllowedLateness
+	}
+	drop := 0
+	for _, pn := range o.panes {
+		if pn.span == nullSpan || o.lastEnd(pn) > mark {
+			break // panes are in order of their spans, and so of their last windows
+		}
+		drop++
+	}
+	if drop == 0 {
+		return
+	}
+	for _, pn := range o.panes[:drop] {
+		o.recycle(pn)
+	}
+	o.panes = slices.Delete(o.panes, 0, drop)
+	o.sweep()
+}
+
+// lastEnd is the end of the last window that a pane is part of.
+func (o *paneOp) lastEnd(pn *pane) int64 {
+	if o.panes2 {
+		return pn.span.Start + o.spec.Size
+	}
+	return pn.span.End
+}
+
+func (o *paneOp) save(e *encoder) {
+	e.varint(o.emitted)
+	e.varint(o.revisedAt)
+	e.bool(o.dirty)
+	e.uvarint(uint64(o.sweeps))
+	e.uvarint(uint64(o.passes))
+	saveTable(e, o.keys.table)
+	e.int(len(o.panes))
+	for _, pn := range o.panes {
+		e.varint(pn.span.Start)
+		e.varint(pn.span.End)
+		e.int(pn.size)
+		e.words(pn.has)
+		e.words(pn.touched)
+		e.int(len(pn.revs))
+		for _, r := range pn.revs {
+			e.uvarint(uint64(r))
+		}
+		saveAccs(e, pn.accs, pn.size)
+	}
+}
+
+func (o *paneOp) load(d *decoder) {
+	o.emitted, o.revisedAt, o.dirty = d.varint(), d.varint(), d.bool()
+	o.sweeps, o.passes = uint32(d.uvarint()), uint32(d.uvarint())
+	loadTable(d, o.keys.table)
+	o.refs = make([]uint32, o.keys.table.Len())
+	for n := d.int(); n > 0 && d.err == nil; n-- {
+		pn := &pane{accs: o.calls.newAccs()}
+		pn.span = window.Span{Start: d.varint(), End: d.varint()}
+		pn.size = d.int()
+		pn.has, pn.touched = d.words(), d.words()
+		for k := d.int(); k > 0 && d.err == nil; k-- {
+			pn.revs = append(pn.revs, uint32(d.uvarint()))
+		}
+		if pn.size > len(o.refs) || len(pn.has) != (pn.size+63)/64 || d.err != nil {
+			d.fail(errState)
+			return
+		}
+		loadAccs(d, pn.accs, pn.size)
+		o.count(pn)
+		o.panes = append(o.panes, pn)
+	}
+}
+
+// count takes the groups of a restored pane into the accounts.
+func (o *paneOp) count(pn *pane) {
+	for i, word := range pn.has {
+		for ; word != 0; word &= word - 1 {
+			if g := i*64 + bits.TrailingZeros64(word); g < len(o.refs) {
+				o.refs[g]++
+				pn.n++
+				o.held++
+			}
+		}
+	}
+}

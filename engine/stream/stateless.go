@@ -1,0 +1,347 @@
+package stream
+
+import (
+	"signalbox/engine/column"
+	"signalbox/engine/expr"
+	"signalbox/engine/plan"
+)
+
+// stateless gives operators without state the methods they do not need.
+type stateless struct{}
+
+func (stateless) close()          {}
+func (stateless) wants() bool     { return false }
+func (stateless) save(e *encoder) {}
+func (stateless) load(d *decoder) {}
+
+// scanOp hands in the rows of a stream.
+type scanOp struct {
+	stateless
+	p         *Pipeline
+	node      *plan.Scan
+	no        int32
+	next      operator
+	certified bool
+	low       int64 // certified low-water mark
+	c         chunk
+}
+
+func (o *scanOp) push(c *chunk) { o.next.push(c) }
+
+func (o *scanOp) pushBatch(b *Batch) {
+	o.c = chunk{b: b.Rows, sel: b.Sel, src: b, scan: o.no, ids: b.IDs, revs: b.Revisions, del: b.Deleted}
+	if t := o.node.Out.Time; t >= 0 && t < len(b.Rows.Cols) {
+		o.c.time = b.Rows.Cols[t]
+	}
+	o.p.count.RowsIn += uint64(o.c.rows())
+	o.next.push(&o.c)
+}
+
+func (o *scanOp) save(e *encoder) { e.bool(o.certified); e.varint(o.low) }
+func (o *scanOp) load(d *decoder) { o.certified, o.low = d.bool(), d.varint() }
+
+// watermarkOp declares event time and observes its maximum.
+type watermarkOp struct {
+	stateless
+	p     *Pipeline
+	node  *plan.Watermark
+	next  operator
+	scan  *scanOp // the one source below, nil when there are several
+	delay int64   // µs, whole milliseconds as in Spark
+	max   int64   // ms
+	seen  bool
+	ctx   expr.Context
+	out   column.Batch
+	sel   []int32
+	c     chunk
+}
+
+// value is the watermark this clause alone would give, µs.
+func (o *watermarkOp) value() int64 {
+	if o.scan != nil && o.scan.certified {
+		return floorDiv(o.scan.low, 1000)*1000 - o.delay
+	}
+	if !o.seen {
+		return 0
+	}
+	return o.max*1000 - o.delay
+}
+
+func (o *watermarkOp) observe(t *column.Column, sel []int32, n int) {
+	nulls := t.HasNulls()
+	hi, any := int64(0), false
+	if sel == nil && !nulls && n > 0 {
+		hi, any = t.I64[0], true
+		for _, v := range t.I64[:n] {
+			hi = max(hi, v)
+		}
+	} else {
+		for i, k := 0, lenOf(sel, n); i < k; i++ {
+			r := at(sel, i)
+			if nulls && t.IsNull(int(r)) {
+				continue
+			}
+			if v := t.I64[r]; !any || v > hi {
+				hi, any = v, true
+			}
+		}
+	}
+	if ms := floorDiv(hi, 1000); any && (!o.seen || ms > o.max) {
+		o.max, o.seen = ms, true
+	}
+}
+
+func (o *watermarkOp) push(c *chunk) {
+	o.c = *c
+	if o.node != nil && o.node.Expr != nil {
+		o.ctx.Reset()
+		col := o.node.Expr.Eval(&o.ctx, c.b, c.sel)
+		o.c.sel = o.p.dropFailed(&o.ctx, c, c.sel, &o.sel)
+		o.out = column.Batch{Schema: o.node.Out, Len: c.b.Len, Cols: append(o.out.Cols[:0], c.b.Cols...)}
+		if len(o.out.Cols) < len(o.node.Out.Fields) {
+			o.out.Cols = append(o.out.Cols, col)
+		} else {
+			o.out.Cols[o.node.Time] = col
+		}
+		o.c.b = &o.out
+	}
+	if o.node != nil {
+		o.c.time = o.c.b.Cols[o.node.Time]
+	}
+	if o.c.time != nil {
+		o.observe(o.c.time, o.c.sel, o.c.b.Len)
+	}
+	if o.next != nil {
+		o.next.push(&o.c)
+	}
+}
+
+func (o *watermarkOp) save(e *encoder) { e.bool(o.seen); e.varint(o.max) }
+func (o *watermarkOp) load(d *decoder) { o.seen, o.max = d.bool(), d.varint() }
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// filterOp keeps rows.
+type filterOp struct {
+	stateless
+	p    *Pipeline
+	cond expr.Expr
+	next operator
+	ctx  expr.Context
+	sel  []int32
+	bad  []int32
+	gone []bool
+	c    chunk
+}
+
+func (o *filterOp) push(c *chunk) {
+	o.ctx.Reset()
+	cond := o.cond.Eval(&o.ctx, c.b, c.sel)
+	if c.del != nil || c.revs != nil {
+		o.pushRevised(c, cond)
+		return
+	}
+	o.c = *c
+	in := o.p.dropFailed(&o.ctx, c, c.sel, &o.bad)
+	o.sel = truths(cond, in, c.b.Len, o.sel)
+	if o.c.sel = o.sel; len(o.sel) > 0 {
+		o.next.push(&o.c)
+	}
+}
+
+// pushRevised filters rows that replace earlier ones: a row that does not pass
+// any more, and rows that are deleted, go on as deletions.
+func (o *filterOp) pushRevised(c *chunk, cond *column.Column) {
+	o.c = *c
+	o.sel = o.sel[:0]
+	o.gone = growBools(o.gone, c.b.Len)
+	for _, e := range o.ctx.Errors {
+		if !c.deleted(int(e.Row)) {
+			o.p.refuse(c, int(e.Row), "expression", e.Err)
+		}
+	}
+	for i, n := 0, c.rows(); i < n; i++ {
+		r := c.row(i)
+		pass := !cond.IsNull(r) && cond.I64[r] != 0 && !o.ctx.Failed(int32(r))
+		o.gone[r] = c.deleted(r) || !pass
+		if pass || o.gone[r] && (c.deleted(r) || c.revs != nil && c.revs[r] > 1) {
+			o.sel = append(o.sel, int32(r))
+		}
+	}
+	o.c.sel, o.c.del = o.sel, o.gone
+	if len(o.sel) > 0 {
+		o.next.push(&o.c)
+	}
+}
+
+func growBools(s []bool, n int) []bool {
+	if cap(s) < n {
+		return make([]bool, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+// projectOp computes columns.
+type projectOp struct {
+	stateless
+	p    *Pipeline
+	node *plan.Project
+	next operator
+	ctx  expr.Context
+	out  column.Batch
+	sel  []int32
+	c    chunk
+}
+
+func (o *projectOp) push(c *chunk) {
+	o.ctx.Reset()
+	o.c = *c
+	cols := o.out.Cols[:0]
+	for _, x := range o.node.Exprs {
+		if ord, ok := expr.ColumnOrdinal(x); ok {
+			cols = append(cols, c.b.Cols[ord])
+			continue
+		}
+		cols = append(cols, x.Eval(&o.ctx, c.b, c.sel))
+	}
+	o.out = column.Batch{Schema: o.node.Out, Cols: cols, Len: c.b.Len}
+	o.c.b = &o.out
+	if c.del == nil {
+		o.c.sel = o.p.dropFailed(&o.ctx, c, c.sel, &o.sel)
+	} else if len(o.ctx.Errors) > 0 {
+		o.c.sel = o.keepDeleted(c)
+	}
+	if o.c.rows() > 0 {
+		o.next.push(&o.c)
+	}
+}
+
+// keepDeleted drops failing rows unless they are deletions, whose values do not matter.
+func (o *projectOp) keepDeleted(c *chunk) []int32 {
+	o.sel = o.sel[:0]
+	for i, n := 0, c.rows(); i < n; i++ {
+		r := c.row(i)
+		if !o.ctx.Failed(int32(r)) || c.deleted(r) {
+			o.sel = append(o.sel, int32(r))
+		}
+	}
+	for _, e := range o.ctx.Errors {
+		if !c.deleted(int(e.Row)) {
+			o.p.refuse(c, int(e.Row), "expression", e.Err)
+		}
+	}
+	return o.sel
+}
+
+// limitOp counts rows over the stream's life, or per entry when every entry emits the whole answer.
+type limitOp struct {
+	p         *Pipeline
+	n, offset int64
+	next      operator
+	taken     int64
+	skipped   int64
+	perPass   bool
+	sel       []int32
+	c         chunk
+}
+
+func (o *limitOp) push(c *chunk) {
+	o.c = *c
+	o.sel = o.sel[:0]
+	for i, n := 0, c.rows(); i < n; i++ {
+		switch {
+		case o.skipped < o.offset:
+			o.skipped++
+		case o.n < 0 || o.taken < o.n:
+			o.taken++
+			o.sel = append(o.sel, int32(c.row(i)))
+		}
+	}
+	if o.c.sel = o.sel; len(o.sel) > 0 {
+		o.next.push(&o.c)
+	}
+}
+
+func (o *limitOp) close() {
+	if o.perPass {
+		o.taken, o.skipped = 0, 0
+	}
+}
+func (o *limitOp) wants() bool     { return false }
+func (o *limitOp) save(e *encoder) { e.varint(o.taken); e.varint(o.skipped) }
+func (o *limitOp) load(d *decoder) { o.taken, o.skipped = d.varint(), d.varint() }
+
+// unionOp gives the rows of a branch the schema of the union.
+type unionOp struct {
+	stateless
+	out  *column.Schema
+	next operator
+	b    column.Batch
+	c    chunk
+}
+
+func (o *unionOp) push(c *chunk) {
+	o.c = *c
+	o.b = column.Batch{Schema: o.out, Cols: c.b.Cols, Len: c.b.Len}
+	o.c.b = &o.b
+	o.next.push(&o.c)
+}
+
+// sink collects what reaches the end of the pipeline.
+type sink struct {
+	stateless
+	p    *Pipeline
+	rows *column.Batch
+	ids  []RowID
+	revs []uint32
+	del  []bool
+	dels int
+}
+
+func newSink(p *Pipeline, s *column.Schema) *sink {
+	return &sink{p: p, rows: column.NewBatch(s, 0)}
+}
+
+func (o *sink) reset() {
+	for _, c := range o.rows.Cols {
+		c.Reset()
+		if c.Dict != nil { // its own dictionary must not grow with the stream
+			c.Dict = column.NewDict()
+		}
+	}
+	o.rows.Len, o.dels = 0, 0
+	o.ids, o.revs, o.del = o.ids[:0], o.revs[:0], o.del[:0]
+}
+
+func (o *sink) push(c *chunk) {
+	takeBatch(o.rows, c.b, c.sel)
+	for i, n := 0, c.rows(); i < n; i++ {
+		r := c.row(i)
+		o.ids = append(o.ids, c.id(o.p, r))
+		rev := uint32(1)
+		if c.revs != nil {
+			rev = c.revs[r]
+		}
+		o.revs = append(o.revs, rev)
+		o.del = append(o.del, c.deleted(r))
+		if c.deleted(r) {
+			o.dels++
+		}
+	}
+	o.p.count.RowsOut += uint64(c.rows())
+}
+
+func (o *sink) finish(res *Result) {
+	res.Rows, res.IDs, res.Revisions, res.Deleted = o.rows, o.ids, o.revs, nil
+	if o.dels > 0 {
+		res.Deleted = o.del
+	}
+}
