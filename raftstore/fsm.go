@@ -33,6 +33,10 @@ func (m *machine) Apply(l *raft.Log) any {
 		return errFaulted
 	}
 	res := m.sm.Apply(Entry{Index: l.Index, Term: l.Term, Data: data})
+	if err, bad := res.(error); bad && errors.Is(err, ErrStopped) {
+		m.fail(fmt.Errorf("log entry %d (term %d): %w", l.Index, l.Term, err))
+		return errFaulted
+	}
 	m.entries.Add(1)
 	m.bytes.Add(uint64(len(l.Data)))
 	m.applied.Store(l.Index)

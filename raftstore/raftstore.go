@@ -42,6 +42,11 @@ var (
 	ErrOverloaded    = errors.New("raftstore: too many proposals waiting") // nothing was proposed; back off
 )
 
+// ErrStopped is wrapped by the error that a StateMachine returns from Apply when its state is no longer
+// defined (it panicked). The node applies nothing more, takes no snapshot and reports the fault to its owner,
+// who rebuilds from the last snapshot.
+var ErrStopped = errors.New("raftstore: state machine stopped")
+
 // Partition is one replicated group, as seen from one node.
 type Partition interface {
 	// Propose replicates data and returns the result of Apply.

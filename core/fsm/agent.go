@@ -1,0 +1,145 @@
+package fsm
+
+import (
+	"slices"
+	"strings"
+
+	"signalbox/edge/wire"
+)
+
+// Replicated cursor of one agent.
+type agent struct {
+	name             string
+	ord              int // position in order of first contact
+	install, session [16]byte
+	version          string
+	epoch, applied   uint64
+	hashes           []wire.SeqHash // last applied batches of epoch, oldest first, at most wire.MaxHashes
+	prevEpoch        uint64
+	prevApplied      uint64
+	prevHashes       []wire.SeqHash
+	fronts           []front
+	pending          *wire.Heartbeat // certifies what is still on its way
+	seen             int64           // tick time of the last word from it
+	lane             wire.Lane       // of its last batch
+	live, back       wire.Queue
+	counts           AgentCounts
+	edge             edgeCounts
+}
+
+// AgentCounts is what the core did with an agent's readings:
+// Received = Applied + Duplicate + Rejected, in readings.
+type AgentCounts struct {
+	Received, Applied, Duplicate, Rejected uint64
+	Batches, Conflicts                     uint64
+}
+
+type edgeCounts struct{ received, rejected, dropped uint64 }
+
+// front is what an agent certified for one stream.
+type front struct {
+	stream   int // position in state.streams
+	max, low int64
+}
+
+func (s *state) agentNamed(name []byte) *agent { return s.agents[string(name)] }
+
+func (s *state) newAgent(name string) *agent {
+	name = strings.Clone(name)
+	a := &agent{name: name, ord: len(s.order)}
+	s.agents[name] = a
+	s.order = append(s.order, a)
+	return a
+}
+
+// grant answers a Hello. The same Hello twice gives the same answer.
+func (s *state) grant(h *wire.Hello) Result {
+	if h.Agent == "" || len(h.Agent) > wire.MaxNameBytes {
+		return Result{Verdict: Refused, Reason: "an agent needs a name of 1 to 256 bytes"}
+	}
+	a := s.agents[h.Agent]
+	switch {
+	case a == nil:
+		if len(s.order) >= s.maxAgents {
+			return Result{Verdict: Refused, Reason: "too many agents: raise max_agents on every node"}
+		}
+		a = s.newAgent(h.Agent)
+		a.epoch, a.prevEpoch = 1, 1
+		a.install = h.Install
+	case a.install == h.Install && h.Epoch == 0 && a.applied == 0:
+		// Its Welcome was lost: the epoch is still unused.
+	case a.install == h.Install && h.Epoch == a.epoch && a.consistent(h):
+		a.prevEpoch, a.prevApplied, a.prevHashes = a.epoch, a.applied, nil
+	default: // a new install, a restored old image, or sealed batches that contradict what was applied
+		a.prevEpoch, a.prevApplied, a.prevHashes = a.epoch, a.applied, a.hashes
+		a.epoch, a.applied, a.hashes = a.epoch+1, 0, nil
+		a.install, a.pending = h.Install, nil
+	}
+	a.session, a.version, a.seen = h.Session, h.Version, s.tick
+	w := &wire.Welcome{Epoch: a.epoch, Applied: a.applied, PrevEpoch: a.prevEpoch, Prev: a.prevApplied,
+		Credit: wire.MaxInFlight, Generation: s.generation, Group: s.group}
+	w.Hashes = slices.Clone(a.prevHashes)
+	if a.prevEpoch == a.epoch {
+		w.Prev, w.Hashes = a.applied, slices.Clone(a.hashes)
+	}
+	return Result{Verdict: Applied, Epoch: a.epoch, Seq: a.applied, Welcome: w}
+}
+
+// consistent reports whether the agent's spool continues what was applied: no sequence is sealed anew, and what
+// both sides know has the same content.
+func (a *agent) consistent(h *wire.Hello) bool {
+	if h.NextSeq <= a.applied {
+		return false
+	}
+	for _, sealed := range h.Sealed {
+		if known, ok := a.hashOf(sealed.Seq); ok && known != sealed.Hash {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *agent) hashOf(seq uint64) (wire.Hash, bool) {
+	if n := len(a.hashes); n > 0 && seq <= a.applied && a.applied-seq < uint64(n) {
+		return a.hashes[n-1-int(a.applied-seq)].Hash, true
+	}
+	return wire.Hash{}, false
+}
+
+// judge says what to do with a batch; Applied means: apply it, then advance.
+func (a *agent) judge(b *batchItem) Result {
+	r := Result{Epoch: a.epoch, Seq: a.applied}
+	switch {
+	case b.id.Epoch != a.epoch:
+		r.Verdict, r.Reason = Fenced, "the batch is of an epoch that is not the current one: say Hello again"
+	case b.id.Seq == a.applied+1:
+		r.Verdict = Applied
+	case b.id.Seq > a.applied+1:
+		r.Verdict, r.Seq = Gap, a.applied+1
+	default:
+		known, ok := a.hashOf(b.id.Seq)
+		switch {
+		case !ok:
+			r.Verdict, r.Reason = Conflict, "the sequence is older than the hashes kept: it cannot be told from another batch"
+		case known != b.hash:
+			r.Verdict, r.Reason = Conflict, "the sequence was applied with another content"
+		default:
+			r.Verdict = Duplicate
+		}
+	}
+	return r
+}
+
+// applied in the epoch before: a batch that the agent sealed anew although it was told not to.
+func (a *agent) knownBefore(h wire.Hash) bool {
+	return slices.ContainsFunc(a.prevHashes, func(s wire.SeqHash) bool { return s.Hash == h })
+}
+
+func (a *agent) advance(seq uint64, h wire.Hash) {
+	a.applied = seq
+	if len(a.hashes) == wire.MaxHashes {
+		copy(a.hashes, a.hashes[1:])
+		a.hashes = a.hashes[:wire.MaxHashes-1]
+	}
+	a.hashes = append(a.hashes, wire.SeqHash{Seq: seq, Hash: h})
+}

@@ -1,0 +1,164 @@
+package fsm
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"signalbox/edge/wire"
+	"signalbox/engine"
+	"signalbox/engine/column"
+)
+
+// Times of certification, in µs of tick time.
+const (
+	DefaultIdleTimeout = 30 * 1_000_000     // an agent silent for this long leaves the minimum
+	recertifyEvery     = 250_000            // idle agents and counts are looked at this often
+	maxLowAhead        = 5 * 60 * 1_000_000 // a low-water mark further ahead of the tick is cut: one fast clock must not close everybody's windows
+)
+
+// certified is the state of one stream's certified watermark.
+type certified struct {
+	name               string
+	low                int64 // µs, published, never goes back
+	complete, expected int
+	holder             int   // ord of the agent that holds the minimum, -1 = none
+	holderLow          int64 // ns
+	dirty              bool
+}
+
+func (s *state) streamNamed(name string) int {
+	for i := range s.streams {
+		if s.streams[i].name == name {
+			return i
+		}
+	}
+	s.streams = append(s.streams, certified{name: name, low: math.MinInt64, holder: -1, dirty: true})
+	return len(s.streams) - 1
+}
+
+// certify takes an agent's frontiers, once everything they speak about is applied.
+func (s *state) certify(a *agent, fs []wire.Frontier) {
+	for _, f := range fs {
+		if len(s.streams) >= maxStreams && !slices.ContainsFunc(s.streams, func(c certified) bool { return c.name == f.Stream }) {
+			continue // an agent naming ever new streams certifies nothing
+		}
+		i := s.streamNamed(f.Stream)
+		j := slices.IndexFunc(a.fronts, func(x front) bool { return x.stream == i })
+		if j < 0 {
+			a.fronts = append(a.fronts, front{stream: i, max: math.MinInt64, low: math.MinInt64})
+			j = len(a.fronts) - 1
+			s.streams[i].dirty = true // one more is expected
+		}
+		a.fronts[j].max = max(a.fronts[j].max, f.MaxTime)
+		a.fronts[j].low = max(a.fronts[j].low, f.LowWater)
+	}
+}
+
+const maxStreams = 1024
+
+// heard notes news of an agent: the streams it holds, or now would hold, are looked at again.
+func (s *state) heard(a *agent) {
+	a.seen = s.tick
+	if a.pending != nil && a.pending.Epoch == a.epoch && a.pending.Sent <= a.applied {
+		s.certify(a, a.pending.Frontiers)
+		a.pending = nil
+	}
+	for _, f := range a.fronts {
+		c := &s.streams[f.stream]
+		if c.holder == a.ord || c.holder < 0 || f.low < c.holderLow {
+			c.dirty = true
+		}
+	}
+}
+
+func (s *state) heartbeat(a *agent, hb *wire.Heartbeat) Result {
+	if hb.Epoch != a.epoch {
+		return Result{Verdict: Fenced, Epoch: a.epoch, Seq: a.applied}
+	}
+	a.live, a.back = hb.Live, hb.Backlog
+	if hb.Backlog.Readings == 0 {
+		a.lane = wire.Live // whatever its last batch was, the backlog is through
+	}
+	a.edge = edgeCounts{hb.Received, hb.Rejected, hb.Dropped}
+	a.pending = hb
+	s.heard(a)
+	return Result{Verdict: Applied, Epoch: a.epoch, Seq: a.applied}
+}
+
+// watermarks returns the streams whose certificate changed, sorted by name.
+func (s *state) watermarks(out []engine.Certified) []engine.Certified {
+	out = out[:0]
+	slot := s.tick / recertifyEvery
+	all := slot != s.certSlot
+	s.certSlot = slot
+	any := false
+	for i := range s.streams {
+		any = any || all || s.streams[i].dirty
+	}
+	if !any {
+		return out
+	}
+	s.scanAgents(all)
+	for i := range s.streams {
+		c := &s.streams[i]
+		if !c.dirty && !all {
+			continue
+		}
+		c.dirty = false
+		m := s.minima[i]
+		low := c.low
+		if m.holder >= 0 {
+			low = max(low, min(column.FloorMicros(m.low), s.tick+maxLowAhead))
+		}
+		c.holder, c.holderLow = m.holder, m.low
+		if low == math.MinInt64 || (low == c.low && m.complete == c.complete && m.expected == c.expected) {
+			continue
+		}
+		c.low, c.complete, c.expected = low, m.complete, m.expected
+		out = append(out, engine.Certified{Stream: c.name, LowWater: low, AgentsComplete: m.complete, AgentsExpected: m.expected})
+	}
+	slices.SortFunc(out, func(a, b engine.Certified) int { return cmp.Compare(a.Stream, b.Stream) })
+	return out
+}
+
+type minimum struct {
+	low                int64
+	holder             int
+	complete, expected int
+}
+
+func (s *state) scanAgents(all bool) {
+	s.minima = s.minima[:0]
+	for range s.streams {
+		s.minima = append(s.minima, minimum{low: math.MaxInt64, holder: -1})
+	}
+	for _, a := range s.order {
+		ok := s.standing(a) == ""
+		for _, f := range a.fronts {
+			if !all && !s.streams[f.stream].dirty {
+				continue
+			}
+			m := &s.minima[f.stream]
+			m.expected++
+			if !ok {
+				continue
+			}
+			m.complete++
+			if f.low < m.low {
+				m.low, m.holder = f.low, a.ord
+			}
+		}
+	}
+}
+
+// standing is "" for an agent that takes part in the minimum, otherwise why it does not.
+func (s *state) standing(a *agent) string {
+	switch {
+	case s.tick-a.seen >= s.idleTimeout:
+		return "offline"
+	case a.back.Readings > 0 || a.lane == wire.Backlog:
+		return "backlog"
+	}
+	return ""
+}
