@@ -130,7 +130,8 @@ const (
 	Semi
 	Anti
 	Cross
-	Mark // left columns and one BOOLEAN: did a row of the right match (three-valued when NullAware)
+	LeftSingle // as Left, but a second match is the error SCALAR_SUBQUERY_TOO_MANY_ROWS
+	Mark       // left columns and one BOOLEAN: did a row of the right match (three-valued when NullAware)
 )
 
 // Join combines rows. Equal holds the pairs of equality keys (null-safe when NullSafe);

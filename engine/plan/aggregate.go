@@ -1,0 +1,421 @@
+package plan
+
+import (
+	"strings"
+
+	"signalbox/engine/agg"
+	"signalbox/engine/column"
+	"signalbox/engine/expr"
+	"signalbox/engine/sql"
+)
+
+// aggregateArgument is the clause of a binder inside the arguments of an aggregate.
+const aggregateArgument = "the arguments of an aggregate"
+
+// ordinalRef stands for a column by its ordinal: an expanded star or a generated column.
+type ordinalRef struct {
+	*sql.Ident
+	at   int
+	late bool // of the relation as it is now, not of the input of an aggregation
+}
+
+// grouping is what expressions above an aggregation may use.
+type grouping struct {
+	input *binder // over the input of the aggregation
+	texts []string
+	cols  []expr.Expr // the key columns of the output
+}
+
+// key finds the grouping expression that e is.
+func (g *grouping) key(e sql.Expr) (expr.Expr, bool) {
+	switch e.(type) {
+	case *sql.Literal, *sql.Interval:
+		return nil, false
+	}
+	if hasSubquery(e) {
+		return nil, false
+	}
+	probe := *g.input
+	x, err := probe.bind(e)
+	if err != nil {
+		return nil, false
+	}
+	text := x.String()
+	for i, t := range g.texts {
+		if t == text {
+			return g.cols[i], true
+		}
+	}
+	return nil, false
+}
+
+// missing says that a column of the input is neither grouped nor aggregated.
+func (g *grouping) missing(e *sql.Ident) error {
+	probe := *g.input
+	probe.names = nil
+	if _, err := probe.bind(e); err != nil {
+		return nil
+	}
+	return missingAggregation(e.Pos, strings.Join(e.Parts, "."), len(g.texts) == 0)
+}
+
+func missingAggregation(pos sql.Pos, name string, global bool) error {
+	if global {
+		return fail(pos, "MISSING_GROUP_BY", "42803", "`%s` stands beside an aggregate, but there is no GROUP BY; write GROUP BY %s, or any_value(%s)", name, name, name)
+	}
+	return fail(pos, "MISSING_AGGREGATION", "42803", "`%s` is neither in GROUP BY nor inside an aggregate; add it to GROUP BY or write any_value(%s)", name, name)
+}
+
+// aggregate plans GROUP BY and the aggregates of the SELECT.
+func (s *selection) aggregate() error {
+	calls := s.aggregateCalls()
+	if s.sel.GroupBy == nil && len(calls) == 0 && s.sel.Having == nil {
+		return nil
+	}
+	input := *s.b
+	input.clause = "GROUP BY"
+	keys, sets, err := s.groupKeys(&input)
+	if err != nil {
+		return err
+	}
+	s.b.rel = input.rel
+	input.clause = "the select list"
+	input.names = nil
+	n := &Aggregate{Window: -1, EventKey: -1, Keys: keys}
+	out := &rel{delay: input.rel.delay}
+	group := &grouping{input: &input}
+	for i, k := range keys {
+		out.attrs = append(out.attrs, keyAttr(input.rel, k))
+		group.texts = append(group.texts, k.String())
+		group.cols = append(group.cols, nil)
+		s.noteWindow(n, i, k, &input)
+	}
+	s.b.calls = map[*sql.Call]expr.Expr{}
+	for _, c := range calls {
+		call, err := input.aggregateCall(c)
+		if err != nil {
+			return err
+		}
+		at := addCall(n, call)
+		if len(keys)+at == len(out.attrs) {
+			out.attrs = append(out.attrs, attr{name: call.Name, typ: call.Func.Result(), hidden: true})
+		}
+		s.b.calls[c] = expr.NewColumn(len(keys)+at, call.Name, call.Func.Result())
+	}
+	n.Input = input.rel.node
+	n.Out = out.schema(n.EventKey)
+	out.node = n
+	for i := range keys {
+		group.cols[i] = out.column(i)
+	}
+	if err := s.a.mark(n, s.sel.Pos); err != nil {
+		return err
+	}
+	if sets != nil {
+		if out, err = s.groupingSets(n, out, sets); err != nil {
+			return err
+		}
+	}
+	s.b.rel, s.b.group = out, group
+	return nil
+}
+
+// aggregateCalls lists the aggregates of the SELECT.
+func (s *selection) aggregateCalls() []*sql.Call {
+	var out []*sql.Call
+	for _, e := range s.expressions() {
+		out = append(out, findCalls(e, isAggregate)...)
+	}
+	return out
+}
+
+// addCall adds an aggregate unless the same one is there; it returns its place.
+func addCall(n *Aggregate, c AggCall) int {
+	for i, have := range n.Calls {
+		if have.Name == c.Name {
+			return i
+		}
+	}
+	n.Calls = append(n.Calls, c)
+	return len(n.Calls) - 1
+}
+
+// keyAttr names a grouping key: like the column that it is, else not at all.
+func keyAttr(in *rel, k expr.Expr) attr {
+	if i, ok := columnOrdinal(k); ok {
+		return in.attrs[i]
+	}
+	return attr{typ: k.Type(), hidden: true}
+}
+
+// noteWindow notes what closes the groups of a key.
+func (s *selection) noteWindow(n *Aggregate, i int, k expr.Expr, input *binder) {
+	o, ok := columnOrdinal(k)
+	if !ok {
+		return
+	}
+	for c, x := range input.calls {
+		if at, ok := columnOrdinal(x); ok && at == o && isTimeWindow(c) {
+			n.Window, n.Kind = i, TimeWindow
+			if c.Name == "session_window" {
+				n.Kind = SessionWindow
+			}
+		}
+	}
+	if input.rel.attrs[o].event && n.EventKey < 0 {
+		n.EventKey = i
+	}
+}
+
+// groupKeys binds GROUP BY: expressions, ordinals and names of the select list.
+func (s *selection) groupKeys(in *binder) ([]expr.Expr, [][]int, error) {
+	g := s.sel.GroupBy
+	if g == nil {
+		return nil, nil, nil
+	}
+	in.names = s.groupNames(in)
+	exprs := g.Exprs
+	if g.All {
+		exprs = s.groupAll()
+	}
+	var keys []expr.Expr
+	add := func(e sql.Expr) (int, error) {
+		x, err := s.groupKey(in, e)
+		if err != nil {
+			return 0, err
+		}
+		for i, k := range keys {
+			if k.String() == x.String() {
+				return i, nil
+			}
+		}
+		keys = append(keys, x)
+		return len(keys) - 1, nil
+	}
+	var plain []int
+	for _, e := range exprs {
+		i, err := add(e)
+		if err != nil {
+			return nil, nil, err
+		}
+		plain = append(plain, i)
+	}
+	if g.Sets == nil {
+		return keys, nil, nil
+	}
+	sets, err := expandSets(g, plain, add)
+	return keys, sets, err
+}
+
+// groupNames are the names of the select list that GROUP BY may use.
+func (s *selection) groupNames(in *binder) []named {
+	var out []named
+	for _, it := range s.items {
+		if it.Alias == "" || hasSubquery(it.Expr) || len(findCalls(it.Expr, func(c *sql.Call) bool { return isAggregate(c) || c.Over != nil || isGenerator(c) })) > 0 {
+			continue
+		}
+		probe := *in
+		probe.names = out
+		if x, err := probe.bind(it.Expr); err == nil {
+			out = append(out, named{it.Alias, x})
+		}
+	}
+	return out
+}
+
+// groupAll is GROUP BY ALL: every item of the select list without aggregates.
+func (s *selection) groupAll() []sql.Expr {
+	var out []sql.Expr
+	for _, it := range s.items {
+		if len(findCalls(it.Expr, isAggregate)) == 0 {
+			out = append(out, it.Expr)
+		}
+	}
+	return out
+}
+
+func (s *selection) groupKey(in *binder, e sql.Expr) (expr.Expr, error) {
+	if n, ok := ordinal(e); ok {
+		if n < 1 || n > int64(len(s.items)) {
+			return nil, fail(e.Position(), "GROUP_BY_POS_OUT_OF_RANGE", "42805", "GROUP BY %d: the select list has %d items", n, len(s.items))
+		}
+		it := s.items[n-1].Expr
+		if len(findCalls(it, isAggregate)) > 0 {
+			return nil, fail(e.Position(), "GROUP_BY_POS_AGGREGATE", "42903", "GROUP BY %d is an aggregate", n)
+		}
+		e = it
+	}
+	if id, ok := e.(*sql.Ident); ok && len(id.Parts) == 1 {
+		for _, it := range s.items {
+			if strings.EqualFold(it.Alias, id.Parts[0]) && len(findCalls(it.Expr, isAggregate)) > 0 {
+				if found, _ := in.rel.lookup(id.Parts); len(found) == 0 {
+					return nil, fail(e.Position(), "GROUP_BY_AGGREGATE", "42903", "`%s` is an aggregate and may not stand in GROUP BY", id.Parts[0])
+				}
+			}
+		}
+	}
+	x, err := in.bind(e)
+	if err != nil {
+		return nil, err
+	}
+	if x.Type().Kind == column.Map {
+		return nil, fail(e.Position(), "GROUP_EXPRESSION_TYPE_IS_NOT_ORDERABLE", "42822", "a value of type %s cannot be grouped", x.Type())
+	}
+	return x, nil
+}
+
+// aggregateCall binds one aggregate over the input of the aggregation.
+func (b *binder) aggregateCall(c *sql.Call) (AggCall, error) {
+	in := *b
+	in.clause = aggregateArgument
+	var out AggCall
+	args := c.Args
+	if len(args) == 1 {
+		if star, ok := args[0].(*sql.Star); ok {
+			if c.Name != "count" || c.Distinct && len(star.Qualifier) == 0 {
+				return out, fail(star.Pos, "INVALID_USAGE_OF_STAR_OR_REGEX", "42000", "%s(*) is not possible; name the columns", c.Name)
+			}
+			args = nil
+			if len(star.Qualifier) > 0 {
+				args = in.starArgs(star)
+			}
+		}
+	}
+	bound, err := in.bindAll(unalias(args))
+	if err != nil {
+		return out, err
+	}
+	opt := agg.Options{Distinct: c.Distinct, IgnoreNulls: c.Nulls == "ignore"}
+	for _, w := range c.Within {
+		x, err := in.bind(w.Expr)
+		if err != nil {
+			return out, err
+		}
+		bound = append(bound, x)
+		opt.OrderBy = append(opt.OrderBy, agg.Order{Desc: w.Desc, NullsFirst: w.NullsFirst})
+		out.OrderBy = append(out.OrderBy, SortKey{Expr: x, Desc: w.Desc, NullsFirst: w.NullsFirst})
+	}
+	if c.Filter != nil {
+		if out.Filter, err = in.aggFilter(c.Filter); err != nil {
+			return out, err
+		}
+	}
+	b.rel = in.rel
+	out.Func, out.Args, err = agg.Lookup(c.Name, bound, opt)
+	if err != nil {
+		return out, at(c.Pos, err)
+	}
+	out.Distinct = c.Distinct
+	out.Name = callName(c, out)
+	return out, nil
+}
+
+func (b *binder) aggFilter(e sql.Expr) (expr.Expr, error) {
+	if hasSubquery(e) {
+		return nil, unsupported(e.Position(), "a sub-query in FILTER", "compute it in a sub-query in FROM and filter by its column")
+	}
+	b.clause = aggregateArgument
+	return b.condition(e)
+}
+
+// starArgs is count(t.*): every column of t.
+func (b *binder) starArgs(star *sql.Star) []sql.Expr {
+	var out []sql.Expr
+	q := strings.Join(star.Qualifier, ".")
+	for i, a := range b.rel.attrs {
+		if a.table != "" && sameTable(a.table, q) {
+			out = append(out, &ordinalRef{Ident: &sql.Ident{Pos: star.Pos, Parts: []string{a.name}}, at: i})
+		}
+	}
+	return out
+}
+
+// callName is the canonical text of a bound aggregate: equal texts = equal aggregates.
+func callName(c *sql.Call, a AggCall) string {
+	var b strings.Builder
+	b.WriteString(c.Name + "(")
+	if c.Distinct {
+		b.WriteString("DISTINCT ")
+	}
+	within := len(a.Args) - len(a.OrderBy)
+	for i, x := range a.Args {
+		switch {
+		case i == within && len(a.OrderBy) > 0:
+			b.WriteString(") WITHIN GROUP (ORDER BY ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(x.String())
+		if i >= within {
+			b.WriteString(direction(a.OrderBy[i-within]))
+		}
+	}
+	b.WriteString(")")
+	if c.Nulls == "ignore" {
+		b.WriteString(" IGNORE NULLS")
+	}
+	if a.Filter != nil {
+		b.WriteString(" FILTER (WHERE " + a.Filter.String() + ")")
+	}
+	return b.String()
+}
+
+func direction(k SortKey) string {
+	s := " ASC"
+	if k.Desc {
+		s = " DESC"
+	}
+	if k.NullsFirst {
+		return s + " NULLS FIRST"
+	}
+	return s + " NULLS LAST"
+}
+
+// expandSets turns ROLLUP, CUBE and GROUPING SETS into sets of keys.
+func expandSets(g *sql.GroupBy, plain []int, add func(sql.Expr) (int, error)) ([][]int, error) {
+	var parts [][]int
+	for _, set := range g.Sets.Sets {
+		var part []int
+		for _, e := range set {
+			i, err := add(e)
+			if err != nil {
+				return nil, err
+			}
+			part = append(part, i)
+		}
+		parts = append(parts, part)
+	}
+	join := func(ps ...[]int) []int {
+		var out []int
+		for _, p := range ps {
+			out = append(out, p...)
+		}
+		return out
+	}
+	var sets [][]int
+	switch g.Sets.Kind {
+	case sql.Rollup:
+		for n := len(parts); n >= 0; n-- {
+			sets = append(sets, join(plain, join(parts[:n]...)))
+		}
+	case sql.Cube:
+		const maxCube = 10
+		if len(parts) > maxCube {
+			return nil, fail(g.Sets.Pos, "QUERY_TOO_LARGE", "54000", "CUBE of %d columns needs too many groupings; at most %d", len(parts), maxCube)
+		}
+		for mask := 1<<len(parts) - 1; mask >= 0; mask-- {
+			set := join(plain)
+			for i, p := range parts {
+				if mask&(1<<(len(parts)-1-i)) != 0 {
+					set = append(set, p...)
+				}
+			}
+			sets = append(sets, set)
+		}
+	default:
+		for _, p := range parts {
+			sets = append(sets, join(plain, p))
+		}
+	}
+	return sets, nil
+}

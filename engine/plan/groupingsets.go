@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"signalbox/engine/column"
+	"signalbox/engine/expr"
+)
+
+// groupingSets replaces one aggregation by one for each set of keys; keys that
+// are not in a set are NULL. A last hidden column tells the sets apart.
+func (s *selection) groupingSets(n *Aggregate, out *rel, sets [][]int) (*rel, error) {
+	width := out.width()
+	all := &rel{attrs: append(append([]attr(nil), out.attrs...), attr{name: "spark_grouping_id", typ: column.Of(column.BigInt), hidden: true}), delay: out.delay}
+	for i := range n.Keys {
+		all.attrs[i].event = false
+	}
+	u := &Union{}
+	for _, set := range sets {
+		branch := &Aggregate{Input: n.Input, Calls: n.Calls, Window: -1, EventKey: -1}
+		exprs := make([]expr.Expr, width+1)
+		id := int64(0)
+		for i, k := range n.Keys {
+			at := indexOf(set, i)
+			if at < 0 {
+				id |= 1 << (len(n.Keys) - 1 - i)
+				exprs[i] = expr.NewLiteral(k.Type(), column.NullDatum)
+				continue
+			}
+			if i == n.Window {
+				branch.Window, branch.Kind = len(branch.Keys), n.Kind
+			}
+			exprs[i] = expr.NewColumn(len(branch.Keys), out.attrs[i].name, k.Type())
+			branch.Keys = append(branch.Keys, k)
+		}
+		branch.Out = &column.Schema{Time: -1}
+		for _, k := range branch.Keys {
+			branch.Out.Fields = append(branch.Out.Fields, column.Field{Type: k.Type()})
+		}
+		for c, call := range n.Calls {
+			t := call.Func.Result()
+			exprs[len(n.Keys)+c] = expr.NewColumn(len(branch.Keys)+c, call.Name, t)
+			branch.Out.Fields = append(branch.Out.Fields, column.Field{Name: call.Name, Type: t})
+		}
+		exprs[width] = expr.NewLiteral(column.Of(column.BigInt), column.I64(id))
+		if err := s.a.mark(branch, s.sel.Pos); err != nil {
+			return nil, err
+		}
+		u.Branches = append(u.Branches, &Project{Input: branch, Exprs: exprs, Out: all.schema(-1)})
+	}
+	u.Out = all.schema(-1)
+	all.node = u
+	return all, nil
+}
+
+func indexOf(set []int, v int) int {
+	for i, x := range uniqueInts(set) {
+		if x == v {
+			return i
+		}
+	}
+	return -1
+}
+
+func uniqueInts(in []int) []int {
+	var out []int
+	seen := map[int]bool{}
+	for _, v := range in {
+		if !seen[v] {
+			seen[v] = true
+			out = append(out, v)
+		}
+	}
+	return out
+}

@@ -1,0 +1,358 @@
+package plan
+
+import (
+	"errors"
+
+	"signalbox/engine/column"
+	"signalbox/engine/expr"
+	"signalbox/engine/sql"
+)
+
+// subqueryFilter plans EXISTS and IN (query) as a condition of its own: a semi or
+// anti join. It reports false for other conditions.
+func (b *binder) subqueryFilter(c sql.Expr) (bool, error) {
+	not := false
+	if u, ok := c.(*sql.Unary); ok && u.Op == "not" {
+		c, not = u.X, true
+	}
+	kind := map[bool]JoinKind{false: Semi, true: Anti}
+	switch e := c.(type) {
+	case *sql.Exists:
+		return true, b.joinSubquery(e.Query, nil, kind[not], e.Pos)
+	case *sql.InQuery:
+		return true, b.joinSubquery(e.Query, inOperands(e.X), kind[not != e.Not], e.Pos)
+	}
+	return false, nil
+}
+
+func inOperands(x sql.Expr) []sql.Expr {
+	if row, ok := x.(*sql.Row); ok {
+		return row.Items
+	}
+	return []sql.Expr{x}
+}
+
+// subqueryValue plans a sub-query used as a value: its result is a column appended to the relation.
+func (b *binder) subqueryValue(e sql.Expr) (expr.Expr, error) {
+	if b.rel == nil || b.shift > 0 {
+		return nil, unsupported(e.Position(), "a sub-query in "+b.place(), "write it in FROM and join it")
+	}
+	switch e := e.(type) {
+	case *sql.Exists:
+		err := b.joinSubquery(e.Query, nil, Mark, e.Pos)
+		return b.last(), err
+	case *sql.InQuery:
+		if err := b.joinSubquery(e.Query, inOperands(e.X), Mark, e.Pos); err != nil {
+			return nil, err
+		}
+		return negate(e.Pos, b.last(), nil, e.Not)
+	case *sql.ScalarSubquery:
+		return b.scalarSubquery(e)
+	}
+	return nil, unsupported(e.Position(), "this sub-query", "write it in FROM and join it")
+}
+
+func (b *binder) last() expr.Expr {
+	if b.rel == nil || b.rel.width() == 0 {
+		return nil
+	}
+	return b.rel.column(b.rel.width() - 1)
+}
+
+// inner is a sub-query taken apart: what it reads, and the conditions that use the enclosing row.
+type inner struct {
+	rel        *rel
+	sel        *sql.Select // nil when it was planned as a whole
+	correlated []sql.Expr
+}
+
+// takeApart plans a sub-query as far as it does not depend on the enclosing row.
+func (b *binder) takeApart(q *sql.Query) (*inner, error) {
+	whole, err := b.a.query(q, scope{ctes: b.scope.ctes})
+	if err == nil {
+		return &inner{rel: whole.visible()}, nil
+	}
+	sel, ok := q.Body.(*sql.Select)
+	if !ok || !unresolved(err) || q.Limit != nil || q.Offset != nil || len(q.With) > 0 || sel.Having != nil || sel.Qualify != nil {
+		return nil, err
+	}
+	from, err := b.a.from(sel.From, scope{ctes: b.scope.ctes})
+	if err != nil {
+		return nil, err
+	}
+	in := &inner{sel: sel}
+	own := &binder{a: b.a, scope: scope{ctes: b.scope.ctes, outer: b}, rel: from, clause: "WHERE", calls: map[*sql.Call]expr.Expr{}}
+	for _, c := range conjuncts(sel.Where) {
+		probe := *own
+		if !hasSubquery(c) {
+			if _, err := probe.bind(c); err != nil && unresolved(err) {
+				in.correlated = append(in.correlated, c)
+				continue
+			}
+		}
+		if err := own.filter(c); err != nil {
+			return nil, err
+		}
+	}
+	in.rel = own.rel
+	return in, nil
+}
+
+// unresolved reports whether an error says that a column is not known.
+func unresolved(err error) bool {
+	var e *expr.Error
+	return errors.As(err, &e) && (e.Condition == "UNRESOLVED_COLUMN.WITH_SUGGESTION" || e.Condition == "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION")
+}
+
+// matcher prepares the join of the enclosing relation with a sub-query.
+func (b *binder) matcher(in *inner) (*matcher, error) {
+	m := &matcher{a: b.a, scope: b.scope, left: b.rel, right: in.rel}
+	for _, c := range in.correlated {
+		if eq, ok := c.(*sql.Binary); ok && (eq.Op == "=" || eq.Op == "<=>") {
+			l, r, ok := b.correlatedSides(in, eq)
+			if ok {
+				if err := m.equal(eq.Pos, l, r, eq.Op == "<=>"); err != nil {
+					return nil, err
+				}
+				continue
+			}
+		}
+		both := &binder{a: b.a, scope: scope{ctes: b.scope.ctes, outer: b}, rel: in.rel, shift: b.rel.width(), clause: "WHERE"}
+		x, err := both.condition(c)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.rest(c.Position(), x); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// correlatedSides splits an equality into an expression of the enclosing row and one of the sub-query.
+func (b *binder) correlatedSides(in *inner, eq *sql.Binary) (l, r expr.Expr, ok bool) {
+	for _, pair := range [][2]sql.Expr{{eq.L, eq.R}, {eq.R, eq.L}} {
+		own := &binder{a: b.a, scope: scope{ctes: b.scope.ctes}, rel: in.rel}
+		r, err := own.bind(pair[1])
+		if err != nil || isConstant(r) {
+			continue
+		}
+		if _, err := own.bind(pair[0]); err == nil {
+			continue // the sub-query's own columns come first
+		}
+		probe := *b
+		if l, err := probe.bind(pair[0]); err == nil {
+			return l, r, true
+		}
+	}
+	return nil, nil, false
+}
+
+// joinSubquery joins the sub-query of EXISTS (no operands) or IN.
+func (b *binder) joinSubquery(q *sql.Query, operands []sql.Expr, kind JoinKind, pos sql.Pos) error {
+	left, err := b.bindAll(operands)
+	if err != nil {
+		return err
+	}
+	in, err := b.takeApart(q)
+	if err != nil {
+		return err
+	}
+	if in.sel != nil && (in.sel.GroupBy != nil || aggregated(in.sel)) {
+		return unsupported(pos, "a sub-query that both aggregates and uses columns of the query around it", "write it as a join with a grouped sub-query in FROM")
+	}
+	m, err := b.matcher(in)
+	if err != nil {
+		return err
+	}
+	right, err := b.inColumns(in, len(left), pos)
+	if err != nil {
+		return err
+	}
+	for i := range left {
+		if err := m.equal(pos, left[i], right[i], false); err != nil {
+			return err
+		}
+	}
+	m.node.NullAware = len(left) > 0 && kind != Semi
+	if m.node.NullAware && len(left) > 1 {
+		return unsupported(pos, "NOT IN with more than one column", "write NOT EXISTS")
+	}
+	b.rel, err = m.join(kind, pos)
+	return err
+}
+
+// aggregated reports whether a select list has aggregates.
+func aggregated(sel *sql.Select) bool {
+	for _, it := range sel.Items {
+		if len(findCalls(it.Expr, isAggregate)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// inColumns are the columns that IN compares with.
+func (b *binder) inColumns(in *inner, n int, pos sql.Pos) ([]expr.Expr, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	var out []expr.Expr
+	if in.sel == nil {
+		for i := range in.rel.attrs {
+			out = append(out, in.rel.column(i))
+		}
+	} else {
+		s := &selection{a: b.a, sel: in.sel, b: &binder{a: b.a, rel: in.rel}}
+		if err := s.expandStars(); err != nil {
+			return nil, err
+		}
+		for _, it := range s.items {
+			x, err := s.b.bind(it.Expr)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, x)
+		}
+	}
+	if len(out) != n {
+		return nil, fail(pos, "DATATYPE_MISMATCH.IN_SUBQUERY_LENGTH_MISMATCH", "42K09", "IN compares %d values with the %d columns of the sub-query", n, len(out))
+	}
+	return out, nil
+}
+
+// scalarSubquery joins a sub-query that gives one value.
+func (b *binder) scalarSubquery(e *sql.ScalarSubquery) (expr.Expr, error) {
+	in, err := b.takeApart(e.Query)
+	if err != nil {
+		return nil, err
+	}
+	if in.sel != nil {
+		return b.correlatedScalar(e, in)
+	}
+	if err := oneColumn(e.Pos, in.rel.width()); err != nil {
+		return nil, err
+	}
+	one := &Single{Input: in.rel.node}
+	if err := b.a.mark(one, e.Pos); err != nil {
+		return nil, err
+	}
+	m := &matcher{a: b.a, left: b.rel, right: &rel{node: one, attrs: hidden(in.rel.attrs)}}
+	if b.rel, err = m.join(Cross, e.Pos); err != nil {
+		return nil, err
+	}
+	return b.last(), nil
+}
+
+func oneColumn(pos sql.Pos, n int) error {
+	if n == 1 {
+		return nil
+	}
+	return fail(pos, "INVALID_SUBQUERY_EXPRESSION.SCALAR_SUBQUERY_RETURN_MORE_THAN_ONE_OUTPUT_COLUMN", "42823", "a sub-query used as a value must have one column, not %d", n)
+}
+
+// hidden makes columns reachable by their place only.
+func hidden(attrs []attr) []attr {
+	out := append([]attr(nil), attrs...)
+	for i := range out {
+		out[i].hidden, out[i].table = true, ""
+	}
+	return out
+}
+
+// correlatedScalar plans a value computed per row of the enclosing query.
+func (b *binder) correlatedScalar(e *sql.ScalarSubquery, in *inner) (expr.Expr, error) {
+	if err := oneColumn(e.Pos, len(in.sel.Items)); err != nil {
+		return nil, err
+	}
+	if in.sel.GroupBy != nil || in.sel.Distinct {
+		return nil, unsupported(e.Pos, "GROUP BY in a sub-query that uses columns of the query around it", "write it as a join with a grouped sub-query in FROM")
+	}
+	if aggregated(in.sel) {
+		return b.correlatedAggregate(e, in)
+	}
+	m, err := b.matcher(in)
+	if err != nil {
+		return nil, err
+	}
+	width := b.rel.width()
+	m.right = &rel{node: in.rel.node, attrs: hidden(in.rel.attrs)}
+	if b.rel, err = m.join(LeftSingle, e.Pos); err != nil {
+		return nil, err
+	}
+	over := &binder{a: b.a, scope: scope{ctes: b.scope.ctes, outer: b}, rel: in.rel, shift: width, clause: "the select list"}
+	return over.bind(in.sel.Items[0].Expr)
+}
+
+// correlatedAggregate groups the sub-query by what it is compared with and joins
+// the groups; a row without a group gets what the aggregates give over no rows.
+func (b *binder) correlatedAggregate(e *sql.ScalarSubquery, in *inner) (expr.Expr, error) {
+	m, err := b.matcher(in)
+	if err != nil {
+		return nil, err
+	}
+	if m.node.Cond != nil || len(m.node.RightKeys) == 0 {
+		return nil, fail(e.Pos, "UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.CORRELATED_COLUMN_IS_NOT_ALLOWED_IN_PREDICATE", "0A000",
+			"an aggregate over rows that depend on the query around it may compare them with = only; write it as a join")
+	}
+	own := &binder{a: b.a, scope: scope{ctes: b.scope.ctes}, rel: in.rel, clause: "the select list"}
+	n := &Aggregate{Input: in.rel.node, Keys: m.node.RightKeys, Window: -1, EventKey: -1}
+	out := &rel{}
+	for _, k := range n.Keys {
+		out.attrs = append(out.attrs, attr{typ: k.Type(), hidden: true})
+	}
+	full, empty := map[*sql.Call]expr.Expr{}, map[*sql.Call]expr.Expr{}
+	for _, c := range findCalls(in.sel.Items[0].Expr, isAggregate) {
+		call, err := own.aggregateCall(c)
+		if err != nil {
+			return nil, err
+		}
+		at := addCall(n, call)
+		if len(n.Keys)+at == len(out.attrs) {
+			out.attrs = append(out.attrs, attr{typ: call.Func.Result(), hidden: true})
+		}
+		full[c] = expr.NewColumn(b.rel.width()+len(n.Keys)+at, call.Name, call.Func.Result())
+		if empty[c], err = emptyValue(call); err != nil {
+			return nil, err
+		}
+	}
+	n.Out = out.schema(-1)
+	out.node = n
+	keys := len(n.Keys)
+	m.right = out
+	m.node.RightKeys = nil
+	for i := range keys {
+		m.node.RightKeys = append(m.node.RightKeys, out.column(i))
+	}
+	width := b.rel.width()
+	if err := b.a.mark(n, e.Pos); err != nil {
+		return nil, err
+	}
+	if b.rel, err = m.join(Left, e.Pos); err != nil {
+		return nil, err
+	}
+	some, err := (&binder{a: b.a, rel: &rel{}, calls: full}).bind(in.sel.Items[0].Expr)
+	if err != nil {
+		return nil, err
+	}
+	none, err := (&binder{a: b.a, rel: &rel{}, calls: empty}).bind(in.sel.Items[0].Expr)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := call(e.Pos, "isnull", b.rel.column(width))
+	if err != nil {
+		return nil, err
+	}
+	return call(e.Pos, "if", missing, none, some)
+}
+
+// emptyValue is the value of an aggregate over no rows.
+func emptyValue(c AggCall) (expr.Expr, error) {
+	acc := c.Func.New()
+	acc.Grow(1)
+	out := column.New(c.Func.Result(), 1)
+	if err := acc.Value(0, out); err != nil {
+		return nil, err
+	}
+	return expr.NewLiteral(c.Func.Result(), out.Datum(0)), nil
+}
