@@ -11,8 +11,6 @@ type cast struct {
 	try  bool
 }
 
-func casts() []function { return nil }
-
 // Cast converts e to t as CAST does in ANSI mode; try gives NULL instead of a failure.
 func Cast(e Expr, t column.Type, try bool) (Expr, error) {
 	if !canCast(e.Type(), t) {

@@ -51,6 +51,14 @@ func withChildren(e Expr, k []Expr) Expr {
 		c := *x
 		c.e = k[0]
 		return &c
+	case *mapInt:
+		c := *x
+		c.e = k[0]
+		return &c
+	case *floatToBig:
+		c := *x
+		c.e = k[0]
+		return &c
 	case *coalesce:
 		return &coalesce{k, x.t}
 	case *branch:

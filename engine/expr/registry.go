@@ -43,7 +43,7 @@ var registry = struct {
 }{}
 
 func tables() [][]function {
-	return [][]function{operators(), conditionals(), casts()}
+	return [][]function{operators(), conditionals(), floatFunctions(), mathFunctions(), stringFunctions(), regexFunctions()}
 }
 
 func functions() map[string]*function {
