@@ -283,4 +283,3 @@ func (a *sumDec) Decode(r io.Reader, n int) error {
 }
 
 func (a *sumDec) Bytes() int { return 16*cap(a.vals) + 8*cap(a.n) + cap(a.broken) }
-
