@@ -192,3 +192,5 @@ func compareKeys(keys []plan.SortKey, cols []*column.Column, a, b int) int {
 	}
 	return 0
 }
+
+func sortRowsBy(rows []int32, compare func(a, b int32) int) { slices.SortStableFunc(rows, compare) }
