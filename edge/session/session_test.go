@@ -191,7 +191,7 @@ func run(t *testing.T, seed uint64, restore bool) {
 	w.start()
 	var image *disk
 	for i := range 2000 {
-		if restore && i == 500 {
+		if restore && i == 800 { // fewer than wire.MaxHashes batches before the restore: the core remembers no more
 			image = w.d.clone()
 		}
 		if restore && i == 1000 { // an old image comes back: what it had not acknowledged then may be applied by now
