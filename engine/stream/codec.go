@@ -225,3 +225,85 @@ func (d *decoder) rows(b *column.Batch) {
 	}
 	b.Len = n
 }
+
+// Encoder writes values of the snapshot format for the engine around a pipeline.
+type Encoder struct{ e *encoder }
+
+// NewEncoder returns an encoder; Flush ends it and reports the first error.
+func NewEncoder(w io.Writer) *Encoder { return &Encoder{newEncoder(w)} }
+
+func (s *Encoder) Uvarint(v uint64)     { s.e.uvarint(v) }
+func (s *Encoder) Varint(v int64)       { s.e.varint(v) }
+func (s *Encoder) Bool(v bool)          { s.e.bool(v) }
+func (s *Encoder) String(v string)      { s.e.str(v) }
+func (s *Encoder) Bytes(v []byte)       { s.e.bytes(v) }
+func (s *Encoder) Rows(b *column.Batch) { s.e.rows(b) }
+
+// Flush writes what is buffered.
+func (s *Encoder) Flush() error {
+	if s.e.err == nil {
+		s.e.err = s.e.w.Flush()
+	}
+	return s.e.err
+}
+
+// Decoder reads what an Encoder wrote. After an error every read gives zero.
+type Decoder struct{ d *decoder }
+
+// NewDecoder returns a decoder.
+func NewDecoder(r io.Reader) *Decoder { return &Decoder{newDecoder(r)} }
+
+func (s *Decoder) Uvarint() uint64      { return s.d.uvarint() }
+func (s *Decoder) Varint() int64        { return s.d.varint() }
+func (s *Decoder) Bool() bool           { return s.d.bool() }
+func (s *Decoder) String() string       { return s.d.str() }
+func (s *Decoder) Bytes() []byte        { return s.d.bytes() }
+func (s *Decoder) Rows(b *column.Batch) { s.d.rows(b) }
+func (s *Decoder) Err() error           { return s.d.err }
+
+// Save writes the state of a pipeline.
+func (p *Pipeline) Save(s *Encoder) {
+	e := s.e
+	e.varint(p.wm)
+	e.uvarint(p.index)
+	e.varint(p.tick)
+	e.bool(p.ended)
+	for _, v := range []uint64{p.count.RowsIn, p.count.RowsOut, p.count.Late, p.count.LatePartly, p.count.Failed, p.count.StateLimited, p.count.ClosedEvict, p.count.Expired} {
+		e.uvarint(v)
+	}
+	e.int(len(p.marks))
+	for _, m := range p.marks {
+		e.varint(m.late)
+		e.varint(m.evict)
+	}
+	e.int(len(p.ops))
+	for _, op := range p.ops {
+		op.save(e)
+	}
+}
+
+// Load reads the state of a pipeline compiled from the same query.
+func (p *Pipeline) Load(s *Decoder) {
+	d := s.d
+	p.wm, p.index, p.tick, p.ended = d.varint(), d.uvarint(), d.varint(), d.bool()
+	for _, v := range []*uint64{&p.count.RowsIn, &p.count.RowsOut, &p.count.Late, &p.count.LatePartly, &p.count.Failed, &p.count.StateLimited, &p.count.ClosedEvict, &p.count.Expired} {
+		*v = d.uvarint()
+	}
+	if d.int() != len(p.marks) {
+		d.fail(errState)
+		return
+	}
+	for _, m := range p.marks {
+		m.late, m.evict = d.varint(), d.varint()
+	}
+	if d.int() != len(p.ops) {
+		d.fail(errState)
+		return
+	}
+	for _, op := range p.ops {
+		if d.err != nil {
+			return
+		}
+		op.load(d)
+	}
+}

@@ -27,10 +27,11 @@ type lookup struct {
 
 // refresh reads the rows again when their version changed.
 func (l *lookup) refresh() {
-	rows, version, err := l.p.opt.Static(l.node)
-	if l.ready && version == l.version && l.err == nil && err == nil {
+	version := l.p.opt.StaticVersion(l.node)
+	if l.ready && version == l.version {
 		return
 	}
+	rows, err := l.p.opt.Static(l.node)
 	l.ready, l.version, l.rows, l.err = true, version, rows, err
 	types := make([]column.Type, len(l.keys))
 	for i, k := range l.keys {

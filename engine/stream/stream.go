@@ -97,6 +97,7 @@ type Options struct {
 	MaxStateBytes  int64
 	MaxClosedBytes int64
 	ReviseEvery    int64
-	// Static evaluates a sub-plan that reads no stream; version changes when the rows do.
-	Static func(n plan.Node) (rows *column.Batch, version uint64, err error)
+	// Static evaluates a sub-plan that reads no stream; StaticVersion changes when its rows do.
+	Static        func(n plan.Node) (*column.Batch, error)
+	StaticVersion func(n plan.Node) uint64
 }

@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"signalbox/engine/batch"
+	"signalbox/engine/column"
+	"signalbox/engine/plan"
+	"signalbox/engine/stream"
+)
+
+// Apply runs one entry. An error means that Options.Strict met a failing row
+// or that the entry is out of order (a bug of the caller); the state is then undefined.
+func (e *Engine) Apply(in *Input) (*Output, error) {
+	if in.Index <= e.last && e.last != 0 {
+		return nil, fmt.Errorf("engine: entry %d after entry %d: indexes must rise", in.Index, e.last)
+	}
+	e.last, e.tick = in.Index, max(in.Time, e.tick)
+	e.ended = e.ended || in.End
+	e.counters.Entries++
+	e.out = Output{Changes: e.out.Changes[:0], Late: e.out.Late[:0], Rejected: e.out.Rejected[:0]}
+	for _, c := range in.Certified {
+		e.certify(c)
+	}
+	e.batches = e.batches[:0]
+	for i := range in.Batches {
+		if a, ok := e.adaptBatch(&in.Batches[i]); ok {
+			e.batches = append(e.batches, a)
+		}
+	}
+	for _, r := range e.cat.list {
+		if r.kind == KindStreaming {
+			if err := e.run(r, in); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := e.alerts.run(); err != nil {
+		return nil, err
+	}
+	return &e.out, nil
+}
+
+func (e *Engine) certify(c Certified) {
+	r := e.cat.find(c.Stream)
+	if r == nil || r.kind != KindStream {
+		return
+	}
+	r.certified, r.low = true, max(r.low, c.LowWater)
+	r.agentsComplete, r.agentsTotal = c.AgentsComplete, c.AgentsExpected
+}
+
+// run applies the entry to one streaming table.
+func (e *Engine) run(r *relation, in *Input) error {
+	e.sources = e.sources[:0]
+	for _, name := range r.pipe.Sources() {
+		if !e.hasSource(name) {
+			e.sources = append(e.sources, e.source(name))
+		}
+	}
+	res, err := r.pipe.Apply(&stream.Entry{Index: in.Index, Time: e.tick, Sources: e.sources, End: in.End})
+	if err != nil {
+		return fmt.Errorf("engine: %s: %w", r.name, err)
+	}
+	e.collect(r, res)
+	return nil
+}
+
+func (e *Engine) hasSource(name string) bool {
+	for i := range e.sources {
+		if strings.EqualFold(e.sources[i].Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// source gathers what a relation brings into this entry.
+func (e *Engine) source(name string) stream.Source {
+	s := stream.Source{Name: name}
+	r := e.cat.find(name)
+	if r == nil {
+		return s
+	}
+	s.Certified, s.LowWater = r.certified, r.low
+	for i := range e.batches {
+		if e.batches[i].rel == r {
+			s.Batches = append(s.Batches, e.batches[i].b)
+		}
+	}
+	if r.kind == KindStreaming {
+		for _, c := range e.out.Changes {
+			if c.Table == r.name {
+				s.Batches = append(s.Batches, stream.Batch{Rows: c.Rows, IDs: c.IDs, Revisions: c.Revisions, Deleted: c.Deleted})
+			}
+		}
+	}
+	return s
+}
+
+// collect takes the results of one streaming table into the output.
+func (e *Engine) collect(r *relation, res *stream.Result) {
+	for i := range res.Failed {
+		x := e.refused(r, &res.Failed[i])
+		e.reject(e.cat.find(x.Stream), x)
+	}
+	for i := range res.Late {
+		x := e.refused(r, &res.Late[i])
+		e.counters.Late++
+		e.out.Late = append(e.out.Late, x)
+		if s := e.cat.find(x.Stream); s != nil && s.late != nil {
+			e.counters.RingEvict += s.late.add(x, e.tick)
+		}
+	}
+	if res.Rows.Len == 0 {
+		return
+	}
+	rows := &column.Batch{Schema: r.schema, Cols: res.Rows.Cols, Len: res.Rows.Len}
+	c := Changes{Table: r.name, Rows: rows, IDs: res.IDs, Revisions: res.Revisions, Deleted: res.Deleted}
+	c.Complete, c.Expected = e.completeness(r, rows.Len)
+	e.out.Changes = append(e.out.Changes, c)
+	e.counters.ResultsOut += uint64(rows.Len)
+	if r.query.Mode == plan.Complete {
+		r.results.clear()
+	}
+	e.counters.ResultsEvict += r.results.apply(rows, res.IDs, res.Revisions, res.Deleted)
+}
+
+// completeness is the state of the agents behind a table's certified streams:
+// the least complete one counts.
+func (e *Engine) completeness(r *relation, n int) (complete, expected []int32) {
+	c, x, any := 0, 0, false
+	for _, name := range r.pipe.Sources() {
+		s := e.cat.find(name)
+		if s == nil || !s.certified {
+			continue
+		}
+		if !any || s.agentsTotal-s.agentsComplete > x-c {
+			c, x, any = s.agentsComplete, s.agentsTotal, true
+		}
+	}
+	if !any {
+		return nil, nil
+	}
+	complete, expected = make([]int32, n), make([]int32, n)
+	for i := range n {
+		complete[i], expected[i] = int32(c), int32(x)
+	}
+	return complete, expected
+}
+
+func (e *Engine) refused(r *relation, x *stream.Refused) Refused {
+	out := Refused{Query: r.name, Reason: x.Reason, Detail: x.Detail, Time: x.Time, Origin: x.Origin, Ordinal: x.Ordinal, Row: rowJSON(x.Schema, x.Row)}
+	if src := r.pipe.Sources(); len(src) > 0 {
+		out.Stream = src[0]
+	}
+	if s := e.cat.find(x.Schema.Name); s != nil {
+		out.Stream = s.name
+	}
+	return out
+}
+
+// static evaluates a sub-plan over static tables.
+func (e *Engine) static(n plan.Node) (*column.Batch, error) {
+	return batch.RunNode(n, func(s *plan.Scan) ([]*column.Batch, error) {
+		r := e.cat.find(s.Table)
+		if r == nil || r.kind != KindStatic {
+			return nil, fmt.Errorf("%s is not a static table", s.Table)
+		}
+		return []*column.Batch{r.rows}, nil
+	}, batch.Options{Strict: true})
+}
+
+// staticVersion combines the versions of the static tables a sub-plan reads.
+func (e *Engine) staticVersion(n plan.Node) uint64 {
+	v := uint64(0)
+	if s, ok := n.(*plan.Scan); ok {
+		if r := e.cat.find(s.Table); r != nil {
+			v = r.loaded
+		}
+	}
+	for _, in := range n.Inputs() {
+		v = v*31 + e.staticVersion(in)
+	}
+	return v
+}
