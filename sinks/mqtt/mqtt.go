@@ -31,8 +31,10 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"signalbox/sinks"
+	"signalbox/sinks/meter"
 )
 
 // Options of the sink. The zero value of each field takes its default.
@@ -145,6 +147,21 @@ func (s *Sink) Stats() Stats {
 	out := s.stats
 	out.SinceSuccess = time.Since(s.success)
 	return out
+}
+
+// Collectors returns the metrics of the sink.
+func (s *Sink) Collectors() []prometheus.Collector {
+	counter := func(name, help string, f func(Stats) uint64) prometheus.Collector {
+		return meter.Counter(s.opt.Name, name, help, func() float64 { return float64(f(s.Stats())) })
+	}
+	return []prometheus.Collector{
+		counter("published_total", "Messages acknowledged by the broker.", func(t Stats) uint64 { return t.Published }),
+		counter("connects_total", "Connections made.", func(t Stats) uint64 { return t.Connects }),
+		counter("disconnects_total", "Connections lost, also to a newer leader.", func(t Stats) uint64 { return t.Disconnects }),
+		counter("retries_total", "Attempts that did not get all acknowledgements.", func(t Stats) uint64 { return t.Retries }),
+		counter("unselected_total", "Rows and transitions that nobody asked to publish.", func(t Stats) uint64 { return t.Unselected }),
+		meter.Gauge(s.opt.Name, "since_success_seconds", "Time since the last success.", func() float64 { return s.Stats().SinceSuccess.Seconds() }),
+	}
 }
 
 func (s *Sink) count(f func(*Stats)) {

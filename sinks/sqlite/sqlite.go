@@ -9,7 +9,7 @@
 //
 //	BOOLEAN                      INTEGER 0 or 1
 //	TINYINT … BIGINT             INTEGER, all 64 bits
-//	FLOAT, DOUBLE                REAL; NaN is the text 'NaN' (SQLite would make it NULL)
+//	FLOAT, DOUBLE                REAL; NaN is the text 'NaN' (SQLite would make it NULL), -0.0 becomes 0.0
 //	DECIMAL                      TEXT with all digits, 12.50
 //	STRING                       TEXT
 //	BINARY                       BLOB
@@ -36,10 +36,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	sqlitedriver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"signalbox/sinks"
+	"signalbox/sinks/meter"
 )
 
 // Options of the sink. The zero value of each field takes its default.
@@ -160,6 +162,19 @@ func (s *Sink) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stats
+}
+
+// Collectors returns the metrics of the sink.
+func (s *Sink) Collectors() []prometheus.Collector {
+	counter := func(name, help string, f func(Stats) uint64) prometheus.Collector {
+		return meter.Counter(s.opt.Name, name, help, func() float64 { return float64(f(s.Stats())) })
+	}
+	return []prometheus.Collector{
+		counter("rows_total", "Rows and deletions stored.", func(t Stats) uint64 { return t.Rows }),
+		counter("alerts_total", "Transitions of alerts stored.", func(t Stats) uint64 { return t.Alerts }),
+		counter("repeated_total", "Batches skipped because they were stored before.", func(t Stats) uint64 { return t.Repeated }),
+		counter("pruned_total", "Rows deleted because they were older than the retention.", func(t Stats) uint64 { return t.Pruned }),
+	}
 }
 
 // Cursor returns the upTo of the last committed Write.

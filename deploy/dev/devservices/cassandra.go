@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,8 @@ const CassandraPort = 9042
 const CassandraHeap = "256m"
 
 // CassandraNode is a running single-node Cassandra. It takes 5 to 10 s to
-// start: share it among the subtests of one test.
+// start: share it among the subtests of one test. It acknowledges a write when
+// the write is on disk, so that a test may kill it and look for every row.
 type CassandraNode struct {
 	server
 	Host string // a loopback address of its own
@@ -44,7 +46,9 @@ func Cassandra(t testing.TB) *CassandraNode {
 	n.server = server{t: t, addr: fmt.Sprintf("%s:%d", host, CassandraPort), patience: 3 * time.Minute,
 		logs: []string{filepath.Join(n.Dir, "logs", "stdout.log"), filepath.Join(n.Dir, "logs", "system.log")},
 		command: func() *exec.Cmd {
-			return exec.Command("bash", filepath.Join(dir, "cassandra", "node.sh"), "run", n.Dir, host, CassandraHeap)
+			cmd := exec.Command("bash", filepath.Join(dir, "cassandra", "node.sh"), "run", n.Dir, host, CassandraHeap)
+			cmd.Env = append(os.Environ(), "COMMITLOG_SYNC=batch") // acknowledged = on disk: there is no second replica
+			return cmd
 		}}
 	t.Cleanup(n.Kill)
 	n.Start()

@@ -1,0 +1,169 @@
+package cassandra
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gocql/gocql"
+
+	"signalbox/deploy/dev/devservices"
+	"signalbox/engine/column"
+	"signalbox/sinks"
+)
+
+func openTest(t *testing.T, o Options) *Sink {
+	t.Helper()
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// schemaByHand runs what Schema prints, twice, and then a sink that may not create anything.
+func schemaByHand(t *testing.T, o Options, reader *gocql.Session) {
+	o.AutoSchema, o.MaxTry = false, time.Millisecond
+	s, table := openTest(t, o), busTable("route_load")
+	err := s.Prepare(t.Context(), []sinks.Table{table})
+	if err == nil || errors.Is(err, sinks.ErrPermanent) {
+		t.Fatalf("without a schema prepare gives %v, want an error that can be retried", err)
+	}
+	for range 2 {
+		for _, statement := range Schema([]sinks.Table{table}, o.SchemaOptions) {
+			if err := reader.Query(statement).Exec(); err != nil {
+				t.Fatalf("%v\n%s", err, statement)
+			}
+		}
+	}
+	if err := s.Prepare(t.Context(), []sinks.Table{table}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), []sinks.Batch{busBatch(table, 1, 1, 1, column.I64(7))}, 1); err != nil {
+		t.Fatal(err)
+	}
+	var written, ttl int64
+	if err := reader.Query(fmt.Sprintf(`SELECT writetime(passengers), ttl(passengers) FROM %s.route_load`, o.Keyspace)).Scan(&written, &ttl); err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(1_767_225_600_000_001); written != want {
+		t.Errorf("the write time is %d, want the log's %d", written, want)
+	}
+	if ttl <= 0 || ttl > 90*86400 {
+		t.Errorf("rows live for %d s, want up to 90 days", ttl)
+	}
+}
+
+// nullKeys stores rows whose key columns are NULL or empty, where Cassandra allows neither.
+func nullKeys(t *testing.T, o Options, reader *gocql.Session) {
+	s := openTest(t, o)
+	for _, table := range []sinks.Table{stateTable("now"), {Name: "windows", Key: []string{"start", "bus_id"}, Entity: []string{"bus_id"}, Time: "start",
+		Schema: &column.Schema{Fields: []column.Field{{Name: "bus_id", Type: column.Of(column.String)}, {Name: "start", Type: column.Of(column.Timestamp)}}}}} {
+		b := sinks.Batch{Index: 1, Time: 1_767_225_600_000_000, Table: table, Rows: column.NewBatch(table.Schema, 3), IDs: [][16]byte{{1}, {2}, {3}}, Revisions: []uint32{1, 1, 1}}
+		b.Rows.AppendRow(column.NullDatum, column.I64(5))
+		b.Rows.AppendRow(column.Str(""), column.I64(5))
+		b.Rows.AppendRow(column.Str("7"), column.NullDatum)
+		if err := s.Write(t.Context(), []sinks.Batch{b}, 1); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := readRows(reader, o.Keyspace, table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, null := rows[[16]byte{1}].Values["bus_id"]
+		empty, there := rows[[16]byte{2}].Values["bus_id"]
+		if len(rows) != 3 || null || !there || empty != "" || rows[[16]byte{3}].Values["bus_id"] != "7" {
+			t.Errorf("%s: %v", table.Name, rows)
+		}
+	}
+}
+
+func refusals(t *testing.T, o Options, reader *gocql.Session) {
+	s, table := openTest(t, o), busTable("route_load")
+	if err := s.Prepare(t.Context(), []sinks.Table{table}); err != nil {
+		t.Fatal(err)
+	}
+	long := busBatch(table, 1, 1, 1, column.I64(1))
+	long.Rows.Cols[2] = column.New(column.Of(column.String), 1)
+	long.Rows.Cols[2].AppendString(string(make([]byte, 70_000)))
+	if err := s.Write(t.Context(), []sinks.Batch{long}, 1); !errors.Is(err, sinks.ErrPermanent) {
+		t.Errorf("a key of 70,000 bytes gives %v, want a permanent error", err)
+	}
+	changed := table
+	changed.Schema = &column.Schema{Fields: append([]column.Field{}, table.Schema.Fields...)}
+	changed.Schema.Fields[3].Type = column.Of(column.String)
+	if err := s.Prepare(t.Context(), []sinks.Table{changed}); !errors.Is(err, sinks.ErrPermanent) {
+		t.Errorf("a column of another type gives %v, want a permanent error", err)
+	}
+	if err := s.Write(t.Context(), []sinks.Batch{busBatch(table, 2, 1, 2, column.I64(2))}, 2); err != nil {
+		t.Errorf("after the refusals: %v", err)
+	}
+	if rows, err := readRows(reader, o.Keyspace, table); err != nil || len(rows) != 1 {
+		t.Errorf("%d rows, %v", len(rows), err)
+	}
+}
+
+func droppedTable(t *testing.T, o Options, reader *gocql.Session) {
+	s, table := openTest(t, o), busTable("route_load")
+	if err := s.Write(t.Context(), []sinks.Batch{busBatch(table, 1, 1, 1, column.I64(1))}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.Query(fmt.Sprintf("DROP TABLE %s.route_load", o.Keyspace)).Exec(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), []sinks.Batch{busBatch(table, 2, 1, 2, column.I64(2))}, 2); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := readRows(reader, o.Keyspace, table); err != nil || len(rows) != 1 {
+		t.Errorf("%d rows, %v", len(rows), err)
+	}
+}
+
+// killedWhileWriting kills Cassandra with -9 while rows are written, starts it
+// again, and looks for the newest revision of every row that was acknowledged. The sink recovers by itself.
+func killedWhileWriting(t *testing.T, o Options, node *devservices.CassandraNode) {
+	o.WatchdogAfter = 2 * time.Second
+	s, table := openTest(t, o), busTable("route_load")
+	const writes, rows = 60, 20
+	trigger, restarted := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(restarted)
+		<-trigger
+		node.Kill()
+		node.Start()
+	}()
+	for n := range uint64(writes) {
+		if n == writes/3 {
+			close(trigger)
+		}
+		var batches []sinks.Batch
+		for r := range rows {
+			id := byte(r)
+			b := busBatch(table, n+1, uint32(n+1), id, column.I64(int64(n+1)))
+			b.IDs[0][1] = byte(n % 5) // 100 rows, each revised 12 times
+			batches = append(batches, b)
+		}
+		if err := s.Write(t.Context(), batches, n+1); err != nil {
+			t.Fatalf("write %d: %v", n+1, err)
+		}
+	}
+	<-restarted
+	got, err := readRows(connectReader(t, node.Host), o.Keyspace, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != rows*5 {
+		t.Errorf("%d rows, want %d", len(got), rows*5)
+	}
+	for id, r := range got {
+		want := uint32(writes - 5 + int(id[1]) + 1)
+		if r.Revision != want || r.Values["passengers"] != fmt.Sprint(want) {
+			t.Errorf("row %x has revision %d and %s passengers, want %d", id, r.Revision, r.Values["passengers"], want)
+		}
+	}
+	if st := s.Stats(); st.Failed == 0 {
+		t.Errorf("Cassandra was killed and nothing failed: %+v", st)
+	}
+}
