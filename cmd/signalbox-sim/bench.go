@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -123,7 +124,7 @@ func bench(out io.Writer, cfg benchConfig, dir string) error {
 	for _, q := range w1.Queries() {
 		line, err := b.query(q, input, answers[q.Name])
 		if err != nil {
-			return fmt.Errorf("%s: %w", q.Name, err)
+			return errors.Join(fmt.Errorf("%s: %w", q.Name, err), t.Flush())
 		}
 		fmt.Fprintln(t, line)
 	}

@@ -1,6 +1,8 @@
 package output
 
 import (
+	"bytes"
+	"math"
 	"strconv"
 	"time"
 
@@ -24,7 +26,7 @@ func appendCell(dst []byte, c *column.Column, i int, quote func([]byte, string) 
 	case column.String:
 		return quote(dst, c.Str(i))
 	case column.Double, column.Float:
-		return append(dst, row.Float(c.F64[i], c.Type.Kind)...)
+		return appendFloat(dst, c.F64[i], c.Type.Kind)
 	}
 	return quote(dst, row.Text(c.Type, c.Datum(i)))
 }
@@ -60,6 +62,28 @@ func digits(dst []byte, n, width int) []byte {
 	for i := at + width - 1; i >= at; i-- {
 		dst[i] = byte('0' + n%10)
 		n /= 10
+	}
+	return dst
+}
+
+// appendFloat appends the shortest text that reads back as the same value. A
+// whole number keeps a fraction (25.0), so that a DOUBLE never looks like a BIGINT.
+func appendFloat(dst []byte, v float64, kind column.Kind) []byte {
+	bits := 64
+	if kind == column.Float {
+		bits = 32
+	}
+	size := math.Abs(v)
+	switch {
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		return append(dst, row.Float(v, kind)...)
+	case v != 0 && (size < 1e-5 || size >= 1e16):
+		return strconv.AppendFloat(dst, v, 'e', -1, bits)
+	}
+	at := len(dst)
+	dst = strconv.AppendFloat(dst, v, 'f', -1, bits)
+	if bytes.IndexByte(dst[at:], '.') < 0 {
+		dst = append(dst, ".0"...)
 	}
 	return dst
 }

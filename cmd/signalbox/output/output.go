@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -145,8 +146,11 @@ func appendJSON(dst []byte, c *column.Column, i int) []byte {
 	if c == nil || c.IsNull(i) {
 		return append(dst, "null"...)
 	}
-	if c.Type.Kind == column.Timestamp {
+	switch k := c.Type.Kind; {
+	case k == column.Timestamp:
 		return append(AppendTimestamp(append(dst, '"'), c.I64[i]), '"')
+	case k == column.Double && !math.IsNaN(c.F64[i]) && !math.IsInf(c.F64[i], 0):
+		return appendFloat(dst, c.F64[i], k)
 	}
 	return row.AppendJSON(dst, c.Type, c.Datum(i))
 }

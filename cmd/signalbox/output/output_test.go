@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -79,6 +81,23 @@ func TestTimestampMatchesTheSlowWay(t *testing.T) {
 		us := rng.Int64N(1<<58) - 1<<57
 		if got, want := string(AppendTimestamp(nil, us)), row.Timestamp(us); got != want {
 			t.Fatalf("%d: got %s want %s", us, got, want)
+		}
+	}
+}
+
+func TestFloatsReadBackAndLookLikeFloats(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	values := []float64{0, math.Copysign(0, -1), 25, -1e15, 1e16, 1e-5, 1e-6, 5e-324, math.MaxFloat64, 0.1}
+	for range 10000 {
+		if v := math.Float64frombits(rng.Uint64()); v == v && !math.IsInf(v, 0) {
+			values = append(values, v)
+		}
+	}
+	for _, v := range values {
+		text := string(appendFloat(nil, v, column.Double))
+		back, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.Float64bits(back) != math.Float64bits(v) || !strings.ContainsAny(text, ".e") {
+			t.Fatalf("%v written as %q reads back as %v, %v", v, text, back, err)
 		}
 	}
 }

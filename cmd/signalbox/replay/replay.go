@@ -34,7 +34,7 @@ type Options struct {
 }
 
 // resultTable is the name under which a bare SELECT runs.
-const resultTable = "replay$result"
+const resultTable = "replay_result"
 
 // maxReported bounds how many refused lines and rows are told one by one; all are counted.
 const maxReported = 20
