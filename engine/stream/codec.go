@@ -265,6 +265,7 @@ func (s *Decoder) Err() error           { return s.d.err }
 func (p *Pipeline) Save(s *Encoder) {
 	e := s.e
 	e.varint(p.wm)
+	e.varint(p.age)
 	e.uvarint(p.index)
 	e.varint(p.tick)
 	e.bool(p.ended)
@@ -285,7 +286,7 @@ func (p *Pipeline) Save(s *Encoder) {
 // Load reads the state of a pipeline compiled from the same query.
 func (p *Pipeline) Load(s *Decoder) {
 	d := s.d
-	p.wm, p.index, p.tick, p.ended = d.varint(), d.uvarint(), d.varint(), d.bool()
+	p.wm, p.age, p.index, p.tick, p.ended = d.varint(), d.varint(), d.uvarint(), d.varint(), d.bool()
 	for _, v := range []*uint64{&p.count.RowsIn, &p.count.RowsOut, &p.count.Late, &p.count.LatePartly, &p.count.Failed, &p.count.StateLimited, &p.count.ClosedEvict, &p.count.Expired} {
 		*v = d.uvarint()
 	}

@@ -41,6 +41,7 @@ type Pipeline struct {
 	ttl   *watermarkOp // implicit event time of a query with state_ttl and no WATERMARK
 
 	wm    int64 // the query's watermark, noMark when it has none
+	age   int64 // of a query with implicit event time: what expires keys, noMark until something was seen
 	index uint64
 	tick  int64
 	count Counters
@@ -81,7 +82,7 @@ func (m *mark) advance(global int64) {
 
 // Compile builds the pipeline of a streaming query.
 func Compile(q *plan.Query, opt Options) (*Pipeline, error) {
-	p := &Pipeline{opt: opt, root: q.Root, mode: q.Mode, wm: noMark}
+	p := &Pipeline{opt: opt, root: q.Root, mode: q.Mode, wm: noMark, age: noMark}
 	if p.mode == "" {
 		p.mode = opt.Table.Mode
 	}
@@ -148,8 +149,12 @@ func (p *Pipeline) Apply(en *Entry) (*Result, error) {
 	}
 	p.closeAll()
 	p.data = false
-	if next := p.nextWatermark(); next > p.wm {
-		p.wm = next
+	next, age := p.nextWatermark(), int64(noMark)
+	if p.ttl != nil && (p.ttl.seen || p.ttl.scan.certified) {
+		age = p.ttl.value()
+	}
+	if next > p.wm || age > p.age {
+		p.wm, p.age = max(next, p.wm), max(age, p.age)
 		p.emptyPass()
 	}
 	if en.End && !p.ended {
@@ -220,7 +225,7 @@ func (p *Pipeline) nextWatermark() int64 {
 func (p *Pipeline) ttlMark() int64 {
 	switch {
 	case p.ttl != nil:
-		return p.ttl.value()
+		return p.age
 	case p.wm != noMark:
 		return p.wm
 	}
