@@ -286,7 +286,9 @@ func bindDateAdd(name string, args []Expr) (Expr, error) {
 	if name == "date_sub" {
 		sign = -1
 	}
-	eval := func(a []column.Datum) (column.Datum, *Error) { return column.I64(int64(int32(a[0].I + sign*a[1].I))), nil }
+	eval := func(a []column.Datum) (column.Datum, *Error) {
+		return column.I64(int64(int32(a[0].I + sign*a[1].I))), nil
+	}
 	return &scalar{name: name, args: []Expr{d, n}, t: column.Of(column.Date), eval: eval, safe: true}, nil
 }
 
