@@ -1,0 +1,79 @@
+package alert
+
+import (
+	"slices"
+	"strings"
+
+	"signalbox/engine/column"
+)
+
+// Active is an alert that is pending, firing or without data.
+type Active struct {
+	ID          string
+	Group, Rule string
+	State       State
+	Episode     int64 // event time of the first true reading, µs
+	Since       int64 // event time of the last transition, µs
+	Last        int64 // event time of the last evaluated reading, µs
+	Seq         uint64
+	Value       string
+	Labels      []Label
+	Annotations []Label
+}
+
+// Active lists the alerts that are pending, firing or without data, in order of rule and id.
+// It changes nothing.
+func (s *Set) Active() []Active {
+	var out []Active
+	for _, r := range s.rules {
+		from := len(out)
+		for k := range r.keys {
+			key := &r.keys[k]
+			if key.told == inactive || key.told == resolved {
+				continue
+			}
+			a := Active{ID: r.id(int32(k)), Group: r.c.Group, Rule: r.c.Name, State: phaseStates[key.told], Episode: key.episode, Since: key.at, Last: key.last, Seq: key.seq}
+			var tx texts
+			if key.text >= 0 {
+				tx = r.texts[key.text]
+			}
+			a.Value = tx.value
+			a.Labels, a.Annotations = r.labels(int32(k), &tx)
+			out = append(out, a)
+		}
+		slices.SortFunc(out[from:], func(a, b Active) int { return strings.Compare(a.ID, b.ID) })
+	}
+	return out
+}
+
+// Schema is the schema of Table.
+func Schema() *column.Schema {
+	text, when := column.Of(column.String), column.Of(column.Timestamp)
+	labels := column.Type{Kind: column.Map, Key: &text, Elem: &text}
+	return &column.Schema{Name: "alerts", Time: -1, Fields: []column.Field{{Name: "id", Type: text}, {Name: "rule_group", Type: text},
+		{Name: "rule", Type: text}, {Name: "state", Type: text}, {Name: "episode", Type: when}, {Name: "since", Type: when}, {Name: "last", Type: when},
+		{Name: "seq", Type: column.Of(column.BigInt)}, {Name: "value", Type: text}, {Name: "labels", Type: labels}, {Name: "annotations", Type: labels}}}
+}
+
+// Table is Active as rows, for queries.
+func (s *Set) Table() *column.Batch {
+	list := s.Active()
+	b := column.NewBatch(Schema(), len(list))
+	for _, a := range list {
+		last := column.I64(a.Last)
+		if a.Last == unset {
+			last = column.NullDatum
+		}
+		b.AppendRow(column.Str(a.ID), column.Str(a.Group), column.Str(a.Rule), column.Str(string(a.State)), column.I64(a.Episode), column.I64(a.Since), last,
+			column.I64(int64(a.Seq)), column.Str(a.Value), labelMap(a.Labels), labelMap(a.Annotations))
+	}
+	return b
+}
+
+func labelMap(list []Label) column.Datum {
+	d := column.Datum{L: []column.Datum{}}
+	for _, l := range list {
+		d.L = append(d.L, column.Str(l.Name), column.Str(l.Value))
+	}
+	return d
+}
