@@ -53,7 +53,11 @@ func (e *Engine) adaptBatch(in *StreamBatch) (accepted, bool) {
 	}
 	e.counters.Applied += uint64(count)
 	e.out.Applied += count
-	return accepted{rel: r, b: stream.Batch{Rows: rows, Sel: sel, Origin: in.Origin}, replayed: in.Replayed}, true
+	b := stream.Batch{Rows: rows, Sel: sel, Origin: in.Origin}
+	if sel == nil && e.ranged {
+		b.MinTime, b.MaxTime, b.Ranged = e.minTime, e.maxTime, true
+	}
+	return accepted{rel: r, b: b, replayed: in.Replayed}, true
 }
 
 // layout returns the rows in the declared columns, and which rows do not fit (nil = all do).
@@ -173,7 +177,12 @@ func (e *Engine) checkTime(r *relation, in *StreamBatch, rows *column.Batch, bad
 	if in.Received != 0 {
 		limit = column.FloorMicros(in.Received) + e.opt.FutureLimit
 	}
-	if bad == nil && (t == nil || !t.HasNulls() && !above(t.I64[:rows.Len], limit)) {
+	e.ranged = false
+	if t != nil && !t.HasNulls() && rows.Len > 0 {
+		e.minTime, e.maxTime = timeRange(t.I64[:rows.Len])
+		e.ranged = true
+	}
+	if bad == nil && (t == nil || e.ranged && e.maxTime <= limit) {
 		return nil
 	}
 	sel := make([]int32, 0, rows.Len)
@@ -191,12 +200,21 @@ func (e *Engine) checkTime(r *relation, in *StreamBatch, rows *column.Batch, bad
 	return sel
 }
 
-func above(v []int64, limit int64) bool {
-	hi := int64(math.MinInt64)
-	for _, x := range v {
-		hi = max(hi, x)
+// timeRange finds the smallest and the largest value, two at a time: the
+// comparisons of a single chain would wait for each other.
+func timeRange(v []int64) (lo, hi int64) {
+	lo, hi = v[0], v[0]
+	lo2, hi2 := lo, hi
+	for len(v) >= 2 {
+		a, b := v[0], v[1]
+		lo, hi = min(lo, a), max(hi, a)
+		lo2, hi2 = min(lo2, b), max(hi2, b)
+		v = v[2:]
 	}
-	return hi > limit
+	for _, a := range v {
+		lo, hi = min(lo, a), max(hi, a)
+	}
+	return min(lo, lo2), max(hi, hi2)
 }
 
 // refuse reports a row that its stream did not take.

@@ -104,6 +104,9 @@ type Engine struct {
 	alerts   *alerting
 	sources  []stream.Source
 	batches  []accepted
+
+	minTime, maxTime int64 // of the batch that was just checked, when ranged
+	ranged           bool
 }
 
 // New returns an engine with an empty catalog.

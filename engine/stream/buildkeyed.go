@@ -1,6 +1,9 @@
 package stream
 
-import "signalbox/engine/plan"
+import (
+	"signalbox/engine/expr"
+	"signalbox/engine/plan"
+)
 
 // keyed builds an aggregate without event time: over a stream, or over the
 // current rows of another one (the fleet total).
@@ -58,18 +61,41 @@ func (b *builder) changes(n plan.Node, inner *plan.Aggregate, next operator) (fl
 	return f, err
 }
 
-// read reports whether an operator above a keyed aggregate reads column i of it.
+// read reports whether an operator above a keyed aggregate needs column i of its input.
 func read(op operator, i int) bool {
 	switch x := op.(type) {
 	case *filterOp:
 		return readsColumn(x.cond, i) || read(x.next, i)
 	case *projectOp:
-		for _, e := range x.node.Exprs {
-			if readsColumn(e, i) {
+		for j, e := range x.node.Exprs {
+			if o, plain := expr.ColumnOrdinal(e); plain && o != i || !readsColumn(e, i) {
+				continue
+			} else if !plain || read(x.next, j) {
+				return true
+			}
+		}
+		return false
+	case *totalOp:
+		for _, k := range x.node.Keys {
+			if readsColumn(k, i) {
+				return true
+			}
+		}
+		for _, c := range x.node.Calls {
+			if c.Filter != nil && readsColumn(c.Filter, i) || anyReads(c.Args, i) {
 				return true
 			}
 		}
 		return false
 	}
 	return true
+}
+
+func anyReads(list []expr.Expr, i int) bool {
+	for _, e := range list {
+		if readsColumn(e, i) {
+			return true
+		}
+	}
+	return false
 }

@@ -21,9 +21,19 @@ type chunk struct {
 	ord  []int32        // row in src.Rows, nil = the same row
 	time *column.Column // event time, nil = unknown
 
+	origTime *column.Column // the column that src.MinTime and MaxTime are about
+
 	ids  []RowID  // nil = by origin and ordinal
 	revs []uint32 // nil = 1
 	del  []bool   // nil = none
+}
+
+// timeRange returns the known range of the times in column t.
+func (c *chunk) timeRange(t *column.Column) (lo, hi int64, ok bool) {
+	if c.src == nil || !c.src.Ranged || c.sel != nil || c.ord != nil || c.origTime != t {
+		return 0, 0, false
+	}
+	return c.src.MinTime, c.src.MaxTime, true
 }
 
 func (c *chunk) rows() int {

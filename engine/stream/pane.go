@@ -37,16 +37,18 @@ type paneOp struct {
 	refs  []uint32 // panes that hold a group
 	held  int64    // sum of groups over panes
 
-	panes []*pane // by span
-	free  []*pane
-	cur   *pane
-	lists []*pane // panes that the current batch touched
-	spans []window.Span
-	bad   []int32
-	rows  []int32
-	times []int64
-	late  []int32
-	emitB emitter
+	panes  []*pane // by span
+	free   []*pane
+	cur    *pane
+	lists  []*pane // panes that the current batch touched
+	spans  []window.Span
+	bad    []int32
+	rows   []int32
+	times  []int64
+	late   []int32
+	lo, hi int64 // range of the times of the batch, when known
+	ranged bool
+	emitB  emitter
 
 	emitted   int64  // every window that ends at or before it was emitted
 	passes    uint32 // emitting passes, update and complete mode
@@ -130,10 +132,12 @@ func (o *paneOp) push(c *chunk) {
 	if o.struct_ && !o.fused {
 		t = o.structEnds(t, sel, c.b.Len)
 	}
+	o.lo, o.hi, o.ranged = c.timeRange(t)
 	sel = o.dropLate(c, t, sel)
 	if lenOf(sel, c.b.Len) == 0 {
 		return
 	}
+	o.ranged = o.ranged && sel == nil
 	gids, sel := o.keys.groups(c, sel, o.overBytes)
 	if len(gids) == 0 {
 		return
@@ -185,7 +189,13 @@ func (o *paneOp) dropLate(c *chunk, t *column.Column, sel []int32) []int32 {
 	limit := o.firstOnTime(lm)
 	nulls := t.HasNulls()
 	n := c.b.Len
-	if !nulls && (lm == noMark || minTime(t.I64, sel, n) >= limit) {
+	if o.ranged && sel != nil {
+		o.ranged = false
+	}
+	if !nulls && !o.ranged && (lm != noMark || o.fused) {
+		o.lo = minTime(t.I64, sel, n)
+	}
+	if !nulls && (lm == noMark || o.lo >= limit) {
 		if o.panes2 && lm != noMark {
 			o.countPartly(t, sel, n, lm)
 		}
@@ -267,8 +277,10 @@ func maxTime(v []int64, sel []int32, n int) int64 {
 func (o *paneOp) distribute(t *column.Column, gids, sel []int32) {
 	n := t.Len()
 	if o.fused && o.onePane() && !t.HasNulls() {
-		lo := o.spec.Last(minTime(t.I64, sel, n))
-		if hi := maxTime(t.I64, sel, n); hi-lo < o.spec.Slide {
+		if !o.ranged {
+			o.lo, o.hi = minTime(t.I64, sel, n), maxTime(t.I64, sel, n)
+		}
+		if lo := o.spec.Last(o.lo); o.hi-lo < o.spec.Slide {
 			o.add(o.pane(window.Span{Start: lo, End: lo + o.width()}), gids, sel)
 			return
 		}

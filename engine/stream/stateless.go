@@ -32,6 +32,7 @@ func (o *scanOp) pushBatch(b *Batch) {
 	o.c = chunk{b: b.Rows, sel: b.Sel, src: b, scan: o.no, ids: b.IDs, revs: b.Revisions, del: b.Deleted}
 	if t := o.node.Out.Time; t >= 0 && t < len(b.Rows.Cols) {
 		o.c.time = b.Rows.Cols[t]
+		o.c.origTime = o.c.time
 	}
 	o.p.count.RowsIn += uint64(o.c.rows())
 	o.next.push(&o.c)
@@ -69,24 +70,34 @@ func (o *watermarkOp) value() int64 {
 
 func (o *watermarkOp) observe(t *column.Column, sel []int32, n int) {
 	nulls := t.HasNulls()
+	isWindow := t.Type.Kind == column.Struct
+	if sel == nil && !nulls && n > 0 && !isWindow {
+		o.saw(maxTime(t.I64, nil, n))
+		return
+	}
 	hi, any := int64(0), false
-	if sel == nil && !nulls && n > 0 {
-		hi, any = t.I64[0], true
-		for _, v := range t.I64[:n] {
-			hi = max(hi, v)
+	for i, k := 0, lenOf(sel, n); i < k; i++ {
+		r := at(sel, i)
+		if nulls && t.IsNull(int(r)) {
+			continue
 		}
-	} else {
-		for i, k := 0, lenOf(sel, n); i < k; i++ {
-			r := at(sel, i)
-			if nulls && t.IsNull(int(r)) {
-				continue
-			}
-			if v := t.I64[r]; !any || v > hi {
-				hi, any = v, true
-			}
+		v := int64(0)
+		if isWindow {
+			v = t.Any[r].L[1].I
+		} else {
+			v = t.I64[r]
+		}
+		if !any || v > hi {
+			hi, any = v, true
 		}
 	}
-	if ms := floorDiv(hi, 1000); any && (!o.seen || ms > o.max) {
+	if any {
+		o.saw(hi)
+	}
+}
+
+func (o *watermarkOp) saw(t int64) {
+	if ms := floorDiv(t, 1000); !o.seen || ms > o.max {
 		o.max, o.seen = ms, true
 	}
 }
@@ -109,7 +120,11 @@ func (o *watermarkOp) push(c *chunk) {
 		o.c.time = o.c.b.Cols[o.node.Time]
 	}
 	if o.c.time != nil {
-		o.observe(o.c.time, o.c.sel, o.c.b.Len)
+		if _, hi, ok := o.c.timeRange(o.c.time); ok {
+			o.saw(hi)
+		} else {
+			o.observe(o.c.time, o.c.sel, o.c.b.Len)
+		}
 	}
 	if o.next != nil {
 		o.next.push(&o.c)

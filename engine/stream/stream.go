@@ -45,6 +45,10 @@ type Batch struct {
 	Revisions []uint32
 	Deleted   []bool
 
+	// MinTime and MaxTime are the range of the event time when Ranged; then no time is NULL and Sel is nil.
+	MinTime, MaxTime int64
+	Ranged           bool
+
 	no int // position in the entry
 }
 
