@@ -164,7 +164,7 @@ func (s *Sink) Collectors() []prometheus.Collector {
 		return meter.Counter(s.opt.Name, name, help, func() float64 { return float64(f(s.Stats())) })
 	}
 	return []prometheus.Collector{
-		counter("rows_total", "Rows, deletions and alerts acknowledged by the receiver.", func(t Stats) uint64 { return t.Rows }),
+		counter("rows_total", "Rows and deletions acknowledged by the receiver.", func(t Stats) uint64 { return t.Rows }),
 		counter("superseded_total", "Changes not sent because a later one of the same row was at hand.", func(t Stats) uint64 { return t.Superseded }),
 		counter("failed_statements_total", "Statements that failed and were tried again.", func(t Stats) uint64 { return t.Failed }),
 		counter("refused_total", "Writes refused for good.", func(t Stats) uint64 { return t.Refused }),

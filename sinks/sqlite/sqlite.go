@@ -170,7 +170,7 @@ func (s *Sink) Collectors() []prometheus.Collector {
 		return meter.Counter(s.opt.Name, name, help, func() float64 { return float64(f(s.Stats())) })
 	}
 	return []prometheus.Collector{
-		counter("rows_total", "Rows and deletions stored.", func(t Stats) uint64 { return t.Rows }),
+		counter("rows_total", "Rows and deletions acknowledged by the receiver.", func(t Stats) uint64 { return t.Rows }),
 		counter("alerts_total", "Transitions of alerts stored.", func(t Stats) uint64 { return t.Alerts }),
 		counter("repeated_total", "Batches skipped because they were stored before.", func(t Stats) uint64 { return t.Repeated }),
 		counter("pruned_total", "Rows deleted because they were older than the retention.", func(t Stats) uint64 { return t.Pruned }),
