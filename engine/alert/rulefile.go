@@ -84,6 +84,15 @@ type ruleFile struct {
 
 func (f *ruleFile) fail(at ast.Node, format string, args ...any) {
 	e := &FileError{File: f.name, Line: 1, Col: 1, Msg: fmt.Sprintf(format, args...)}
+	// The token of a mapping is its first colon: what the user looks for is the key before it.
+	switch n := at.(type) {
+	case *ast.MappingNode:
+		if len(n.Values) > 0 {
+			at = n.Values[0].Key
+		}
+	case *ast.MappingValueNode:
+		at = n.Key
+	}
 	if at != nil && at.GetToken() != nil && at.GetToken().Position != nil {
 		e.Line, e.Col = at.GetToken().Position.Line, at.GetToken().Position.Column
 	}

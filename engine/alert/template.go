@@ -37,10 +37,10 @@ func compile(r Rule) (*compiled, error) {
 		c.by = append(c.by, LabelName(col))
 	}
 	var err error
-	if c.labels, err = compileAll(r, "label", r.Labels); err != nil {
+	if c.labels, err = compileAll(r, "labels", r.Labels); err != nil {
 		return nil, err
 	}
-	c.annotations, err = compileAll(r, "annotation", r.Annotations)
+	c.annotations, err = compileAll(r, "annotations", r.Annotations)
 	return c, err
 }
 
@@ -49,7 +49,7 @@ func compileAll(r Rule, what string, list []Label) ([]*template.Template, error)
 	for i, l := range list {
 		t, err := compileTemplate(l.Value)
 		if err != nil {
-			return nil, fmt.Errorf("group %q, rule %q: %s %s: %w", r.Group, r.Name, what, l.Name, err)
+			return nil, fmt.Errorf("group %q, rule %q: %s: %s: %w", r.Group, r.Name, what, l.Name, err)
 		}
 		out[i] = t
 	}
