@@ -61,7 +61,7 @@ func runBatch(t tables, text string) (*column.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := plan.Analyze(q, t, plan.AnalyzeOptions{Text: text})
+	p, err := plan.Analyze(q, t, plan.AnalyzeOptions{Text: text, Now: startOfCase})
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ type grouping struct {
 	input *binder // over the input of the aggregation
 	texts []string
 	cols  []expr.Expr // the key columns of the output
+	id    expr.Expr   // the grouping id of GROUPING SETS, ROLLUP and CUBE, or nil
 }
 
 // key finds the grouping expression that e is.
@@ -115,6 +116,7 @@ func (s *selection) aggregate() error {
 		if out, err = s.groupingSets(n, out, sets); err != nil {
 			return err
 		}
+		group.id = out.column(out.width() - 1)
 	}
 	s.b.rel, s.b.group = out, group
 	return nil
@@ -301,6 +303,9 @@ func (b *binder) aggregateCall(c *sql.Call) (AggCall, error) {
 		}
 	}
 	b.rel = in.rel
+	for i := range bound {
+		bound[i] = expr.Fold(bound[i]) // an array of percentages is a constant too
+	}
 	out.Func, out.Args, err = agg.Lookup(c.Name, bound, opt)
 	if err != nil {
 		return out, at(c.Pos, err)

@@ -329,6 +329,9 @@ func (b *binder) frameBound(f *sql.Frame, bound sql.Bound, n *Analytic) (column.
 		return column.Datum{}, false, fail(f.Pos, "DATATYPE_MISMATCH.SPECIFIED_WINDOW_FRAME_WITHOUT_FOLDABLE", "42K09", "the bounds of a frame must be constants")
 	}
 	d, err := constant(x)
+	if err == nil && !f.Rows && n.Order[0].Expr.Type().Kind == column.Date && x.Type().Kind == column.IntervalDT {
+		d.I /= 24 * 3600 * 1_000_000 // dates are compared in days
+	}
 	return d, false, at(f.Pos, err)
 }
 

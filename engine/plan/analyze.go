@@ -33,6 +33,7 @@ func Analyze(q *sql.Query, cat Catalog, opt AnalyzeOptions) (*Query, error) {
 	r = r.visible()
 	out := &Query{Root: r.node, SQL: opt.Text}
 	out.Root = pushDown(out.Root)
+	fold(out.Root)
 	prune(out.Root)
 	out.Streaming = isStreaming(out.Root)
 	if !out.Streaming {

@@ -37,6 +37,8 @@ func (b *binder) function(e *sql.Call) (expr.Expr, error) {
 		}
 	case "window_time":
 		return b.windowTime(e)
+	case "grouping", "grouping_id":
+		return b.groupingFunction(e)
 	case "struct":
 		args, err := b.bindAll(unalias(e.Args))
 		if err != nil {

@@ -3,6 +3,7 @@ package plan
 import (
 	"signalbox/engine/column"
 	"signalbox/engine/expr"
+	"signalbox/engine/sql"
 )
 
 // groupingSets replaces one aggregation by one for each set of keys; keys that
@@ -49,6 +50,51 @@ func (s *selection) groupingSets(n *Aggregate, out *rel, sets [][]int) (*rel, er
 	u.Out = all.schema(-1)
 	all.node = u
 	return all, nil
+}
+
+// groupingFunction is grouping(key), 1 where the key was left out, and grouping_id([keys]).
+func (b *binder) groupingFunction(e *sql.Call) (expr.Expr, error) {
+	if b.group == nil || b.group.id == nil {
+		return nil, fail(e.Pos, "UNSUPPORTED_GROUPING_EXPRESSION", "42K0E", "%s goes with GROUPING SETS, ROLLUP and CUBE only", e.Name)
+	}
+	if e.Name == "grouping_id" && len(e.Args) == 0 {
+		return b.group.id, nil
+	}
+	if e.Name == "grouping" && len(e.Args) != 1 {
+		return nil, fail(e.Pos, "WRONG_NUM_ARGS.WITHOUT_SUGGESTION", "42605", "grouping takes 1 argument: a grouping column")
+	}
+	var bits expr.Expr
+	for i, arg := range e.Args {
+		at := -1
+		if x, ok := b.group.key(arg); ok {
+			at, _ = columnOrdinal(x)
+		}
+		if at < 0 {
+			return nil, fail(arg.Position(), "GROUPING_COLUMN_MISMATCH", "42803", "the argument of %s must be a grouping column", e.Name)
+		}
+		if e.Name == "grouping_id" && at != i {
+			return nil, fail(arg.Position(), "GROUPING_ID_COLUMN_MISMATCH", "42803", "the arguments of grouping_id must be the grouping columns, in their order")
+		}
+		bit, err := b.groupingBit(e.Pos, len(b.group.cols)-1-at)
+		if err != nil {
+			return nil, err
+		}
+		bits = bit
+	}
+	if e.Name == "grouping" {
+		x, err := expr.Cast(bits, column.Of(column.TinyInt), false)
+		return x, at(e.Pos, err)
+	}
+	return b.group.id, nil
+}
+
+func (b *binder) groupingBit(pos sql.Pos, shift int) (expr.Expr, error) {
+	big := func(v int64) expr.Expr { return expr.NewLiteral(column.Of(column.BigInt), column.I64(v)) }
+	moved, err := call(pos, "div", b.group.id, big(1<<shift))
+	if err != nil {
+		return nil, err
+	}
+	return call(pos, "%", moved, big(2))
 }
 
 func indexOf(set []int, v int) int {

@@ -14,6 +14,7 @@ type attr struct {
 	name   string
 	typ    column.Type
 	event  bool // carries watermarked event time
+	made   bool // a time window of this query: a column of that name in the input comes first
 	hidden bool // not part of *, and found only with its table's name when named at all
 }
 
@@ -111,7 +112,7 @@ func (r *rel) lookup(parts []string) (found []int, used int) {
 		}
 	}
 	for i, a := range r.attrs {
-		if !a.hidden && a.name != "" && strings.EqualFold(a.name, parts[0]) {
+		if !a.hidden && a.name != "" && strings.EqualFold(a.name, parts[0]) && !(a.made && len(found) > 0) {
 			found = append(found, i)
 		}
 	}

@@ -51,12 +51,7 @@ func (b *binder) addWindow(c *sql.Call, w *TimeAssign) error {
 	start, end := column.Field{Name: "start", Type: typ}, column.Field{Name: "end", Type: typ}
 	out := &rel{attrs: append([]attr(nil), inner.attrs...), delay: inner.delay}
 	event := b.carriesEvent(w.Time) || b.windowOfEvent(c)
-	for i := range out.attrs {
-		if out.attrs[i].event && event {
-			out.attrs[i].event = true
-		}
-	}
-	out.attrs = append(out.attrs, attr{name: c.Name, typ: column.StructOf(start, end), event: event, hidden: false})
+	out.attrs = append(out.attrs, attr{name: c.Name, typ: column.StructOf(start, end), event: event, made: true})
 	w.Input = inner.node
 	s := &column.Schema{Fields: out.fields(), Time: inner.node.Schema().Time}
 	w.Out = s
