@@ -23,7 +23,11 @@ func distinctOf(f Func, args []expr.Expr) Func {
 
 func (f *distinctFunc) New() Accumulator {
 	types := append([]column.Type{column.Of(column.BigInt)}, f.types...)
-	return &distinctAcc{inner: f.Func.New(), types: f.types, seen: NewGroupTable(types)}
+	a := &distinctAcc{inner: f.Func.New(), types: f.types, seen: NewGroupTable(types)}
+	for _, t := range f.types {
+		a.floats = a.floats || hasFloat(t)
+	}
+	return a
 }
 
 // distinctAcc remembers (group, arguments) in one table; the entries of a group
@@ -33,12 +37,15 @@ type distinctAcc struct {
 	types  []column.Type
 	seen   *GroupTable
 	chains chains
+	floats bool // an argument may contain floats
 
-	keys  *column.Column
-	cols  []*column.Column
-	ids   []int32
-	fresh []int32
-	rows  []int32
+	// scratch: entries, groups and rows of first occurrences
+	keys   *column.Column
+	cols   []*column.Column
+	ids    []int32
+	firsts []int32
+	fresh  []int32
+	rows   []int32
 }
 
 func (a *distinctAcc) Grow(n int) {
@@ -52,15 +59,49 @@ func (a *distinctAcc) Add(ctx *expr.Context, groups []int32, args []*column.Colu
 	}
 	a.groupColumn(groups, args[0].Len(), sel)
 	a.cols = append(append(a.cols[:0], a.keys), args...)
-	a.fresh, a.rows = a.fresh[:0], a.rows[:0]
+	a.fresh, a.rows, a.firsts = a.fresh[:0], a.rows[:0], a.firsts[:0]
 	a.ids = a.seen.Groups(a.cols, sel, a.ids)
 	for i, id := range a.ids {
 		if a.chains.link(groups[i], id) {
 			a.fresh = append(a.fresh, groups[i])
 			a.rows = append(a.rows, int32(rowAt(sel, i)))
+			a.firsts = append(a.firsts, id)
 		}
 	}
+	if a.floats {
+		a.addKeys(ctx, len(args))
+		return
+	}
 	a.inner.Add(ctx, a.fresh, args, a.rows)
+}
+
+// addKeys gives the inner aggregate the values as the table keeps them, with
+// one zero and one NaN, so that it does not matter which came first.
+func (a *distinctAcc) addKeys(ctx *expr.Context, n int) {
+	keys := make([]*column.Column, 1+n)
+	keys[0] = column.New(column.Of(column.BigInt), len(a.fresh))
+	for i, t := range a.types {
+		keys[1+i] = column.New(t, len(a.fresh))
+	}
+	a.seen.AppendKeys(a.firsts, keys)
+	own := expr.NewContext()
+	a.inner.Add(own, a.fresh, keys[1:], nil)
+	for _, e := range own.Errors {
+		ctx.Fail(a.rows[e.Row], e.Err)
+	}
+}
+
+// hasFloat reports whether values of a type may contain a float.
+func hasFloat(t column.Type) bool {
+	if t.Kind.Storage() == column.StoreF64 {
+		return true
+	}
+	for _, f := range t.Fields {
+		if hasFloat(f.Type) {
+			return true
+		}
+	}
+	return t.Elem != nil && hasFloat(*t.Elem) || t.Key != nil && hasFloat(*t.Key)
 }
 
 // groupColumn makes the group a key column beside the arguments.

@@ -139,5 +139,14 @@ func table() []entry {
 	t = append(t, countEntries()...)
 	t = append(t, sumEntries()...)
 	t = append(t, minMaxEntries()...)
+	t = append(t, pickEntries()...)
+	t = append(t, byEntries()...)
+	t = append(t, bitEntries()...)
+	t = append(t, momentEntries()...)
+	t = append(t, pairEntries()...)
+	t = append(t, collectEntries()...)
+	t = append(t, percentileEntries()...)
+	t = append(t, approxEntries()...)
+	t = append(t, telemetryEntries()...)
 	return t
 }
