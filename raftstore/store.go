@@ -229,20 +229,32 @@ func (s *Store) setReady(ctx context.Context, ready bool) {
 
 // Propose implements Partition.
 func (s *Store) Propose(ctx context.Context, data []byte) (any, error) {
-	if len(data) > MaxEntryBytes {
-		return nil, fmt.Errorf("raftstore: proposal of %d bytes, the bound is %d", len(data), MaxEntryBytes)
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	wait, err := s.Begin(data)
+	if err != nil {
+		return nil, err
+	}
+	return wait(ctx)
+}
+
+// Begin puts a proposal into the log's order and returns how to wait for its result: proposals begun one
+// after the other are applied in that order. It blocks while the leader's queue is full.
+func (s *Store) Begin(data []byte) (wait func(context.Context) (any, error), err error) {
+	if len(data) > MaxEntryBytes {
+		return nil, fmt.Errorf("raftstore: proposal of %d bytes, the bound is %d", len(data), MaxEntryBytes)
+	}
 	f := s.raft.Apply(sealEntry(data), enqueueTimeout)
-	if err := await(ctx, f); err != nil {
-		return nil, outcome(err)
-	}
-	if err, bad := f.Response().(error); bad && errors.Is(err, errFaulted) {
-		return nil, fmt.Errorf("%w: %v", ErrIndeterminate, err)
-	}
-	return f.Response(), nil
+	return func(ctx context.Context) (any, error) {
+		if err := await(ctx, f); err != nil {
+			return nil, outcome(err)
+		}
+		if err, bad := f.Response().(error); bad && errors.Is(err, errFaulted) {
+			return nil, fmt.Errorf("%w: %v", ErrIndeterminate, err)
+		}
+		return f.Response(), nil
+	}, nil
 }
 
 // outcome sorts the library's errors by what may have happened to the entry.

@@ -87,9 +87,10 @@ func (m *Machine) batch(data []byte, poison bool) Result {
 	return r
 }
 
+// countRows includes what the agent itself refused (frames of $rejected): received here, and rejected.
 func countRows(b *wire.Batch) (n int) {
 	for _, f := range b.Frames {
-		if info, err := wire.Info(f); err == nil && info.Stream != rejectedStream {
+		if info, err := wire.Info(f); err == nil {
 			n += info.Rows
 		}
 	}

@@ -48,6 +48,7 @@ func (m *Machine) script(d []byte) error {
 	if err := m.st.engine.Execute(text); err != nil {
 		return err
 	}
+	m.st.scripts = slices.DeleteFunc(m.st.scripts, func(d Document) bool { return d.Name == name })
 	m.st.scripts = append(m.st.scripts, Document{Name: name, Text: text, Index: m.st.index})
 	m.st.outbox.Define(m.st.tables())
 	return nil

@@ -123,7 +123,9 @@ func (o *Outbox) Append(index uint64, time int64, changes []engine.Changes, aler
 	defer o.mu.Unlock()
 	o.end = index
 	if len(o.cursors) == 0 {
-		o.trimmed = index
+		if len(changes) > 0 || len(alerts) > 0 {
+			o.trimmed = index
+		}
 		return
 	}
 	for i := range changes {
@@ -255,6 +257,13 @@ func (o *Outbox) Stats() Stats {
 		st.Failure = o.failure.Error()
 	}
 	return st
+}
+
+// Definitions counts the table definitions so far: it changes when a table does.
+func (o *Outbox) Definitions() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.defs)
 }
 
 // Tables returns the newest definition of every table, in the order they were defined.

@@ -1,0 +1,189 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"signalbox/engine/column"
+)
+
+// Status is what GET /v1/status answers.
+type Status struct {
+	Node     string            `json:"node"`
+	Version  string            `json:"version"`
+	Role     string            `json:"role"`
+	Ready    bool              `json:"ready"`
+	Term     uint64            `json:"term"`
+	Index    uint64            `json:"index"`
+	Commit   uint64            `json:"commit"`
+	Time     string            `json:"time"` // replicated hybrid time of the last entry
+	Chain    string            `json:"chain"`
+	Fault    string            `json:"fault,omitempty"`
+	Nodes    []NodeStatus      `json:"nodes"`
+	Agents   []AgentStatus     `json:"agents"`
+	Streams  []StreamStatus    `json:"streams"`
+	Sinks    []SinkStatus      `json:"sinks"`
+	Tables   []TableStatus     `json:"tables"`
+	Readings Readings          `json:"readings"`
+	Rejected map[string]uint64 `json:"rejected"` // by reason
+	Outbox   OutboxStatus      `json:"outbox"`
+}
+
+// NodeStatus is a member of the cluster as this node sees it.
+type NodeStatus struct {
+	ID        string `json:"id"`
+	Address   string `json:"address"`
+	Leader    bool   `json:"leader"`
+	Self      bool   `json:"self,omitempty"`
+	Reachable *bool  `json:"reachable,omitempty"` // not there when this node does not know
+}
+
+// AgentStatus is an agent.
+type AgentStatus struct {
+	ID         string `json:"id"`
+	Version    string `json:"version,omitempty"`
+	Standing   string `json:"standing"` // live, backlog or offline
+	Epoch      uint64 `json:"epoch"`
+	AppliedSeq uint64 `json:"applied_seq"`
+	LastSeen   string `json:"last_seen,omitempty"`
+	LowWater   string `json:"low_water,omitempty"`
+	Lag        string `json:"lag,omitempty"` // tick time minus low water
+	Waiting    uint64 `json:"waiting"`       // readings in its spool
+	Received   uint64 `json:"received"`
+	Applied    uint64 `json:"applied"`
+	Duplicate  uint64 `json:"duplicate"`
+	Rejected   uint64 `json:"rejected"`
+	Dropped    uint64 `json:"dropped"` // by the agent itself, by declared policy
+}
+
+// StreamStatus is a stream's certified watermark.
+type StreamStatus struct {
+	Stream   string `json:"stream"`
+	LowWater string `json:"low_water,omitempty"`
+	Complete int    `json:"agents_complete"`
+	Expected int    `json:"agents_expected"`
+	Holder   string `json:"holder,omitempty"`
+}
+
+// SinkStatus is a sink on this node.
+type SinkStatus struct {
+	Name    string `json:"name"`
+	Scope   string `json:"scope"`
+	Active  bool   `json:"active"`
+	UpTo    uint64 `json:"up_to"`
+	Lag     uint64 `json:"lag"` // entries
+	Rows    uint64 `json:"rows"`
+	Refused uint64 `json:"refused"`
+	Retries uint64 `json:"retries"`
+	Skipped uint64 `json:"skipped"`
+	Error   string `json:"error,omitempty"`
+}
+
+// TableStatus is a relation of the catalog.
+type TableStatus struct {
+	Name      string `json:"name"`
+	Kind      string `json:"kind"`
+	Rows      int    `json:"rows"`
+	Version   uint64 `json:"version"`
+	Watermark string `json:"watermark,omitempty"`
+}
+
+// Readings is the accounting identity: received = applied + duplicate + rejected.
+type Readings struct {
+	Received  uint64 `json:"received"`
+	Applied   uint64 `json:"applied"`
+	Duplicate uint64 `json:"duplicate"`
+	Rejected  uint64 `json:"rejected"`
+	Late      uint64 `json:"late"` // of the applied ones, rows that a query found too late
+}
+
+// OutboxStatus is what waits for sinks.
+type OutboxStatus struct {
+	Bytes   int64  `json:"bytes"`
+	Records int    `json:"records"`
+	Dropped uint64 `json:"dropped"`
+	Error   string `json:"error,omitempty"`
+}
+
+// Timestamp writes µs since the epoch as RFC 3339, and nothing for zero.
+func Timestamp(us int64) string {
+	if us <= 0 {
+		return ""
+	}
+	return timestamp(us)
+}
+
+// Alert is one alert of GET /v1/alerts.
+type Alert struct {
+	ID    string            `json:"id,omitempty"`
+	State string            `json:"state"`
+	Group string            `json:"group,omitempty"`
+	Rule  string            `json:"rule"`
+	By    map[string]string `json:"by"`
+	Since string            `json:"since,omitempty"`
+	Value string            `json:"value"`
+}
+
+// alerts lists the alerts that are not inactive, firing ones first, from the engine's alerts table.
+func (s *Server) alerts(w http.ResponseWriter, _ *http.Request) {
+	rows, index, err := s.State.Query("SELECT * FROM alerts")
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	out := struct {
+		Index  uint64  `json:"index"`
+		Alerts []Alert `json:"alerts"`
+	}{Index: index, Alerts: []Alert{}}
+	for _, firing := range []bool{true, false} {
+		for i := range rows.Len {
+			a := alertRow(rows, i)
+			if (a.State == "firing") == firing && a.State != "inactive" {
+				out.Alerts = append(out.Alerts, a)
+			}
+		}
+	}
+	reply(w, http.StatusOK, out)
+}
+
+func alertRow(b *column.Batch, i int) Alert {
+	a := Alert{By: map[string]string{}}
+	for j, f := range b.Schema.Fields {
+		c := b.Cols[j]
+		if c == nil || c.IsNull(i) {
+			continue
+		}
+		switch {
+		case f.Type.Kind == column.Map && len(a.By) == 0:
+			for k := 0; k+1 < len(c.Any[i].L); k += 2 {
+				a.By[c.Any[i].L[k].S] = c.Any[i].L[k+1].S
+			}
+		case f.Type.Kind == column.Timestamp && a.Since == "" && (f.Name == "since" || f.Name == "episode"):
+			a.Since = timestamp(c.I64[i])
+		case f.Type.Kind == column.String:
+			a.text(f.Name, c.Str(i))
+		}
+	}
+	return a
+}
+
+func (a *Alert) text(name, v string) {
+	switch name {
+	case "id", "alert_id":
+		a.ID = v
+	case "state":
+		a.State = v
+	case "group", "rule_group":
+		a.Group = v
+	case "rule", "alertname", "name":
+		a.Rule = v
+	case "value":
+		a.Value = v
+	case "labels", "by", "key": // name=value, …
+		for part := range strings.SplitSeq(strings.Trim(v, "{}"), ",") {
+			if k, val, ok := strings.Cut(part, "="); ok {
+				a.By[strings.TrimSpace(k)] = strings.Trim(strings.TrimSpace(val), `"`)
+			}
+		}
+	}
+}

@@ -1,0 +1,461 @@
+// Package deliver drains the outbox into the sinks: each with its own cursor,
+// its own retries and its own pace.
+//
+// It promises that a cursor moves only after the sink has stored everything
+// before it, that a dead sink delays only itself, that a row which a sink
+// refuses for good is isolated, counted and reported while the others go on,
+// and that a leader-scope sink is written only by the node that leads. It
+// refuses to know what the rows mean and how a sink stores them.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"signalbox/core/fsm"
+	"signalbox/core/outbox"
+	"signalbox/sinks"
+)
+
+// Bounds and waits.
+const (
+	ReadBytes      = 1 << 20 // read from the outbox at a time
+	WriteTimeout   = 60 * time.Second
+	RetryFirst     = 100 * time.Millisecond
+	RetryMax       = 30 * time.Second
+	AckEvery       = time.Second // cursors are replicated at most this often
+	maxRefusals    = 256         // reported in one entry; more are counted only
+	refusalRowSize = 1 << 10
+)
+
+// Source is the replicated state, as far as delivery needs it.
+type Source interface {
+	Outbox() *outbox.Outbox // another one after a restore
+}
+
+// Leadership says whether this node may write leader-scope sinks.
+type Leadership interface {
+	Ready() bool
+	Changed() <-chan struct{}
+}
+
+// Submitter replicates cursors.
+type Submitter interface {
+	Submit(ctx context.Context, it fsm.Item) (fsm.Result, error)
+}
+
+// Copier is a sink that can be filled from another node's copy, when the outbox no longer holds what it missed.
+type Copier interface {
+	CopyTo(ctx context.Context, path string) (upTo uint64, err error)
+	Install(ctx context.Context, path string) (upTo uint64, err error)
+}
+
+// Options of a Delivery.
+type Options struct {
+	Node       string
+	Sinks      []sinks.Sink
+	Source     Source
+	Leadership Leadership
+	Submit     Submitter
+	Rand       *rand.Rand // jitter
+	// FetchCopy brings a copy of the sink from the leader to a file next to the sink's own; nil = never.
+	FetchCopy func(ctx context.Context, sink string) (path string, err error)
+}
+
+// CursorName is the name under which a sink's position is replicated.
+func CursorName(s sinks.Sink, node string) string {
+	if s.Scope() == sinks.EveryNode {
+		return s.Name() + "@" + node
+	}
+	return s.Name()
+}
+
+// Delivery runs one worker per sink.
+type Delivery struct {
+	opts    Options
+	workers []*worker
+	mu      sync.Mutex
+	acks    map[string]uint64
+	refused []fsm.SinkRefusal
+	dirty   chan struct{}
+}
+
+// New returns a delivery; Run starts it.
+func New(opts Options) *Delivery {
+	d := &Delivery{opts: opts, acks: map[string]uint64{}, dirty: make(chan struct{}, 1)}
+	for _, s := range opts.Sinks {
+		d.workers = append(d.workers, &worker{d: d, sink: s, cursor: CursorName(s, opts.Node)})
+	}
+	return d
+}
+
+// Run delivers until ctx ends.
+func (d *Delivery) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, w := range d.workers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			w.run(ctx)
+		}()
+	}
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		d.replicate(ctx)
+	}()
+	wg.Wait()
+}
+
+// Sink returns a sink by name.
+func (d *Delivery) Sink(name string) (sinks.Sink, bool) {
+	i := slices.IndexFunc(d.opts.Sinks, func(s sinks.Sink) bool { return s.Name() == name })
+	if i < 0 {
+		return nil, false
+	}
+	return d.opts.Sinks[i], true
+}
+
+func (d *Delivery) ack(name string, upTo uint64, refused []fsm.SinkRefusal) {
+	d.mu.Lock()
+	d.acks[name] = max(d.acks[name], upTo)
+	if room := maxRefusals - len(d.refused); room > 0 {
+		d.refused = append(d.refused, refused[:min(room, len(refused))]...)
+	}
+	d.mu.Unlock()
+	select {
+	case d.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// replicate proposes the newest cursors together, at most every AckEvery.
+func (d *Delivery) replicate(ctx context.Context) {
+	for {
+		select {
+		case <-d.dirty:
+		case <-ctx.Done():
+			return
+		}
+		if !pause(ctx, AckEvery) {
+			return
+		}
+		d.mu.Lock()
+		a := fsm.SinkAck{Refused: d.refused}
+		for name, upTo := range d.acks {
+			a.Cursors = append(a.Cursors, fsm.SinkCursor{Name: name, UpTo: upTo})
+		}
+		d.refused = nil
+		clear(d.acks)
+		d.mu.Unlock()
+		slices.SortFunc(a.Cursors, func(x, y fsm.SinkCursor) int {
+			if x.Name < y.Name {
+				return -1
+			}
+			return 1
+		})
+		if _, err := d.opts.Submit.Submit(ctx, fsm.SinkAckItem(a)); err != nil && ctx.Err() == nil {
+			for _, c := range a.Cursors { // an acknowledgement may come twice
+				d.ack(c.Name, c.UpTo, nil)
+			}
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Status is what an operator asks for.
+type Status struct {
+	Name      string
+	Scope     string
+	Active    bool   // this node writes it
+	UpTo      uint64 // log index stored
+	Lag       uint64 // entries behind the outbox
+	Rows      uint64 // rows and transitions written by this node
+	Refused   uint64 // rows it refused for good
+	Retries   uint64
+	Skipped   uint64 // times that output was gone before the sink had it
+	LastError string
+}
+
+// Status describes the sinks.
+func (d *Delivery) Status() []Status {
+	end := d.opts.Source.Outbox().Stats().End
+	var out []Status
+	for _, w := range d.workers {
+		out = append(out, w.status(end))
+	}
+	return out
+}
+
+// worker drains into one sink.
+type worker struct {
+	d        *Delivery
+	sink     sinks.Sink
+	cursor   string
+	outbox   *outbox.Outbox
+	prepared int // table definitions the sink was prepared for
+
+	mu      sync.Mutex
+	at      uint64
+	active  bool
+	rows    uint64
+	refused uint64
+	retries uint64
+	skipped uint64
+	lastErr string
+}
+
+func (w *worker) status(end uint64) Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := Status{Name: w.sink.Name(), Scope: "leader", Active: w.active, UpTo: w.at, Rows: w.rows, Refused: w.refused,
+		Retries: w.retries, Skipped: w.skipped, LastError: w.lastErr}
+	if w.sink.Scope() == sinks.EveryNode {
+		s.Scope = "every node"
+	}
+	if end > w.at {
+		s.Lag = end - w.at
+	}
+	return s
+}
+
+// run delivers whenever this node may; every term starts at the cursor that the state, or the sink itself, holds.
+func (w *worker) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := w.d.opts.Leadership.Changed()
+		if w.sink.Scope() == sinks.Leader && !w.d.opts.Leadership.Ready() {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		term, cancel := context.WithCancel(ctx)
+		if w.sink.Scope() == sinks.Leader {
+			go w.revoke(term, cancel)
+		}
+		w.set(func() { w.active = true })
+		w.drain(term)
+		w.set(func() { w.active = false })
+		cancel()
+	}
+}
+
+// revoke ends a leader's work as soon as it is not the leader any more.
+func (w *worker) revoke(term context.Context, cancel context.CancelFunc) {
+	for {
+		changed := w.d.opts.Leadership.Changed()
+		if !w.d.opts.Leadership.Ready() {
+			cancel()
+			return
+		}
+		select {
+		case <-changed:
+		case <-term.Done():
+			return
+		}
+	}
+}
+
+func (w *worker) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+func (w *worker) drain(ctx context.Context) {
+	failures := 0
+	w.outbox = nil
+	for ctx.Err() == nil {
+		err := w.step(ctx)
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		failures++
+		w.set(func() { w.retries++; w.lastErr = err.Error() })
+		if !pause(ctx, w.backoff(failures)) {
+			return
+		}
+	}
+}
+
+func (w *worker) backoff(failures int) time.Duration {
+	d := RetryFirst << min(failures-1, 10)
+	d = min(d, RetryMax)
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	return d/2 + time.Duration(w.d.opts.Rand.Int64N(int64(d/2)+1))
+}
+
+// step delivers one piece, or waits for one.
+func (w *worker) step(ctx context.Context) error {
+	ob := w.d.opts.Source.Outbox()
+	if ob != w.outbox { // first step of a term, or the state was restored from a snapshot
+		if err := w.start(ctx, ob); err != nil {
+			return err
+		}
+		w.outbox = ob
+	}
+	changed := ob.Changed()
+	w.mu.Lock()
+	at := w.at
+	w.mu.Unlock()
+	batches, upTo, err := ob.Read(at, ReadBytes)
+	if errors.Is(err, outbox.ErrGap) {
+		return w.refill(ctx, ob)
+	}
+	if err != nil {
+		return err
+	}
+	if len(batches) == 0 {
+		w.set(func() { w.at = max(w.at, upTo); w.lastErr = "" })
+		return w.wait(ctx, changed)
+	}
+	if err := w.prepare(ctx, ob); err != nil {
+		return err
+	}
+	if err := w.write(ctx, batches, upTo); err != nil {
+		return err
+	}
+	w.set(func() { w.at, w.lastErr = upTo, "" })
+	return nil
+}
+
+// restoreCheck is how often an idle worker looks whether its outbox was replaced by a restore.
+const restoreCheck = time.Second
+
+func (w *worker) wait(ctx context.Context, changed <-chan struct{}) error {
+	t := time.NewTimer(restoreCheck)
+	defer t.Stop()
+	select {
+	case <-changed:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (w *worker) start(ctx context.Context, ob *outbox.Outbox) error {
+	w.prepared = -1
+	if err := w.prepare(ctx, ob); err != nil {
+		return err
+	}
+	upTo, own, err := w.sink.Cursor(ctx)
+	if err != nil {
+		return fmt.Errorf("cursor: %w", err)
+	}
+	if !own {
+		upTo = 0
+		for _, c := range ob.Cursors() {
+			if c.Name == w.cursor {
+				upTo = c.UpTo
+			}
+		}
+		upTo = max(upTo, w.unreplicated())
+	}
+	w.set(func() { w.at = upTo })
+	return nil
+}
+
+// unreplicated is what this process delivered and has not yet told the others.
+func (w *worker) unreplicated() uint64 {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	return w.d.acks[w.cursor]
+}
+
+func (w *worker) prepare(ctx context.Context, ob *outbox.Outbox) error {
+	defs := ob.Definitions()
+	if defs == w.prepared {
+		return nil
+	}
+	if err := w.sink.Prepare(ctx, ob.Tables()); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	w.prepared = defs
+	return nil
+}
+
+// refill closes a gap between the sink's cursor and the oldest output kept: by a copy from the leader
+// where the sink can take one, else by going on behind the gap, counted and visible.
+func (w *worker) refill(ctx context.Context, ob *outbox.Outbox) error {
+	if c, ok := w.sink.(Copier); ok && w.d.opts.FetchCopy != nil && !w.d.opts.Leadership.Ready() {
+		path, err := w.d.opts.FetchCopy(ctx, w.sink.Name())
+		if err != nil {
+			return fmt.Errorf("copy from the leader: %w", err)
+		}
+		upTo, err := c.Install(ctx, path)
+		if err != nil {
+			return fmt.Errorf("install the leader's copy: %w", err)
+		}
+		w.set(func() { w.at = upTo })
+		if upTo >= ob.Stats().Trimmed {
+			return nil
+		}
+	}
+	trimmed := ob.Stats().Trimmed
+	w.set(func() { w.at = max(w.at, trimmed); w.skipped++ })
+	return nil
+}
+
+// write stores batches; a batch refused for good is halved until the row is alone.
+func (w *worker) write(ctx context.Context, batches []sinks.Batch, upTo uint64) error {
+	refused, err := w.try(ctx, batches, upTo)
+	if err != nil {
+		return err
+	}
+	n := uint64(0)
+	for i := range batches {
+		if n += uint64(len(batches[i].Alerts)); batches[i].Rows != nil {
+			n += uint64(batches[i].Rows.Len)
+		}
+	}
+	w.set(func() { w.rows += n - min(n, uint64(len(refused))); w.refused += uint64(len(refused)) })
+	w.d.ack(w.cursor, upTo, refused)
+	return nil
+}
+
+func (w *worker) try(ctx context.Context, batches []sinks.Batch, upTo uint64) ([]fsm.SinkRefusal, error) {
+	wctx, cancel := context.WithTimeout(ctx, WriteTimeout)
+	err := w.sink.Write(wctx, batches, upTo)
+	cancel()
+	if err == nil || !errors.Is(err, sinks.ErrPermanent) {
+		return nil, err
+	}
+	left, right, ok := halve(batches)
+	if !ok {
+		// Alone and refused: the position still has to move for sinks that keep it themselves.
+		wctx, cancel := context.WithTimeout(ctx, WriteTimeout)
+		defer cancel()
+		if err := w.sink.Write(wctx, nil, upTo); err != nil {
+			return nil, err
+		}
+		return []fsm.SinkRefusal{refusal(w.sink.Name(), batches, err)}, nil
+	}
+	// The first half must not claim the position of the second.
+	a, err := w.try(ctx, left, cursorBefore(right))
+	if err != nil {
+		return nil, err
+	}
+	b, err := w.try(ctx, right, upTo)
+	return append(a, b...), err
+}

@@ -1,0 +1,144 @@
+package core
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"signalbox/core/api"
+	"signalbox/core/deliver"
+	"signalbox/core/ingest"
+)
+
+// HTTP timeouts; the agent link and events are long-lived and have their own.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+)
+
+type tlsState struct{}
+
+// servers are the public API, and what only other nodes reach.
+func (n *Node) servers(p *parts) (public, peer *http.Server) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(&collector{n: n, p: p})
+	s := &api.Server{
+		State: p.machine, Catalog: p.catalog, Events: p.events, Agents: p.agents, Page: n.opts.Page,
+		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
+		Status:  func() api.Status { return n.status(p) },
+		Ready:   func() error { return ready(p) },
+	}
+	inner := http.NewServeMux()
+	inner.Handle(ingest.ForwardPath, p.proposer.ForwardHandler())
+	inner.HandleFunc("GET /sink/{name}", func(w http.ResponseWriter, r *http.Request) { n.serveCopy(p, w, r) })
+	withTLS := func(ctx context.Context, c net.Conn) context.Context {
+		if s, ok := c.(interface {
+			ConnectionState() (tls.ConnectionState, bool)
+		}); ok {
+			if st, ok := s.ConnectionState(); ok {
+				return context.WithValue(ctx, tlsState{}, st)
+			}
+		}
+		return ctx
+	}
+	public = &http.Server{Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnContext: withTLS}
+	peer = &http.Server{Handler: inner, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader}
+	return public, peer
+}
+
+// identity takes an agent's name from its certificate: the URI SAN …/agent/NAME. Without TLS (loopback) the hello is believed.
+func (n *Node) identity() ingest.Identity {
+	if n.tls.Server == nil {
+		return nil
+	}
+	return func(r *http.Request) (string, bool) {
+		st, _ := r.Context().Value(tlsState{}).(tls.ConnectionState)
+		if len(st.VerifiedChains) == 0 {
+			return "", true // no certificate: no name fits
+		}
+		for _, u := range st.PeerCertificates[0].URIs {
+			if _, name, ok := strings.Cut(u.Path, "/agent/"); ok {
+				return name, true
+			}
+		}
+		return "", true
+	}
+}
+
+func ready(p *parts) error {
+	if _, addr := p.store.Leader(); addr == "" {
+		return errors.New("no leader is known")
+	}
+	if f := p.store.Status().Fault; f != "" {
+		return errors.New(f)
+	}
+	return nil
+}
+
+// serveCopy gives another node a copy of a sink's database.
+func (n *Node) serveCopy(p *parts, w http.ResponseWriter, r *http.Request) {
+	s, ok := p.delivery.Sink(r.PathValue("name"))
+	c, can := s.(deliver.Copier)
+	if !ok || !can {
+		http.Error(w, "no such sink, or it cannot be copied", http.StatusNotFound)
+		return
+	}
+	dir, err := os.MkdirTemp(n.cfg.DataDir, "copy-")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "copy")
+	if _, err := c.CopyTo(r.Context(), path); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	http.ServeFile(w, r, path)
+}
+
+// fetchCopy brings the leader's copy of a sink into data_dir, which is on one file system with the sink's own files.
+func (n *Node) fetchCopy(ctx context.Context, p *parts, sink string) (string, error) {
+	id, addr := p.store.Leader()
+	if addr == "" || id == n.cfg.NodeID {
+		return "", errors.New("no other node leads now")
+	}
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, a string) (net.Conn, error) { return p.mux.DialPeer(ctx, a) }}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/sink/"+sink, nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := (&http.Client{Transport: tr}).Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answers %s", addr, res.Status)
+	}
+	f, err := os.CreateTemp(n.cfg.DataDir, "copy-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(f, res.Body)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}
