@@ -98,6 +98,10 @@ func (t *GroupTable) lookup(keys []*column.Column, sel []int32, out []int32, add
 	case len(t.types) == 1 && !keys[0].HasNulls():
 		t.wordColumn(0, keys[0], sel, n, add)
 		t.probeOne(t.scratch[0], out, add)
+	case len(t.types) == 2 && len(t.nulls) == 0 && !anyNulls(keys):
+		t.wordColumn(0, keys[0], sel, n, add)
+		t.wordColumn(1, keys[1], sel, n, add)
+		t.probeTwo(t.scratch[0], t.scratch[1], out, add)
 	default:
 		for c, k := range keys {
 			t.wordColumn(c, k, sel, n, add)
@@ -360,6 +364,37 @@ func (t *GroupTable) findOne(w uint64) int32 {
 		if t.words[v-1] == w && !t.isNull(int(v-1), 0) {
 			return int32(v - 1)
 		}
+	}
+}
+
+// probeTwo looks up pairs of words in a table that has no NULL.
+func (t *GroupTable) probeTwo(first, second []uint64, out []int32, add bool) {
+	second = second[:len(first)]
+	if len(t.slots) == 0 && add {
+		t.rehash()
+	}
+	for i, a := range first {
+		b := second[i]
+		h := mix(mix(hashSeed, a), b)
+		slots, words := t.slots, t.words
+		id := int32(-1)
+		if len(slots) > 0 {
+			mask := uint32(len(slots) - 1)
+			for p := uint32(h) & mask; ; p = (p + 1) & mask {
+				v := slots[p&uint32(len(slots)-1)]
+				if v == 0 {
+					break
+				}
+				if at := 2 * int(v-1); words[at] == a && words[at+1] == b {
+					id = int32(v - 1)
+					break
+				}
+			}
+		}
+		if id < 0 && add {
+			id = t.insert(h, 0, func(c int) uint64 { return [2]uint64{a, b}[c] })
+		}
+		out[i] = id
 	}
 }
 
