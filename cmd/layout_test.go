@@ -25,7 +25,7 @@ const module = "signalbox/"
 var allowed = map[string][]string{
 	"engine/...":         {"engine/..."},
 	"sinks":              {"engine/..."},
-	"sinks/...":          {"sinks", "engine/..."},
+	"sinks/...":          {"sinks", "sinks/row", "sinks/meter", "engine/..."}, // what sinks share; never another sink
 	"edge/wire":          {"engine/..."},
 	"edge/...":           {"edge/...", "engine/...", "sinks"},
 	"raftstore/...":      {"raftstore/..."},

@@ -13,7 +13,7 @@ import (
 	"github.com/gocql/gocql"
 	"github.com/google/go-cmp/cmp"
 
-	"signalbox/deploy/dev/devservices"
+	devservices "signalbox/deploy/dev"
 	"signalbox/engine/alert"
 	"signalbox/engine/column"
 	"signalbox/sinks"

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gocql/gocql"
 
-	"signalbox/deploy/dev/devservices"
+	devservices "signalbox/deploy/dev"
 	"signalbox/engine/column"
 	"signalbox/sinks"
 )

@@ -12,7 +12,7 @@ import (
 
 	paho "github.com/eclipse/paho.mqtt.golang"
 
-	"signalbox/deploy/dev/devservices"
+	devservices "signalbox/deploy/dev"
 	"signalbox/engine/alert"
 	"signalbox/engine/column"
 	"signalbox/sinks"

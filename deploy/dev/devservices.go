@@ -42,7 +42,7 @@ func Require(t testing.TB, what string, err error) {
 // from the working directory up when the binary was moved.
 func scripts() (string, error) {
 	if _, file, _, ok := runtime.Caller(0); ok {
-		if dir := filepath.Dir(filepath.Dir(file)); exists(filepath.Join(dir, "install.sh")) {
+		if dir := filepath.Dir(file); exists(filepath.Join(dir, "install.sh")) {
 			return dir, nil
 		}
 	}
