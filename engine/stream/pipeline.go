@@ -128,6 +128,16 @@ func (p *Pipeline) Schema() *column.Schema { return p.root.Schema() }
 // Mode returns the output mode.
 func (p *Pipeline) Mode() plan.Mode { return p.mode }
 
+// Stateful reports whether an operator remembers rows, groups or keys between entries.
+func (p *Pipeline) Stateful() bool {
+	for _, op := range p.ops {
+		if _, ok := op.(interface{ size() (keys, bytes int64) }); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // Watermark returns the query's watermark in µs; ok is false when it has none.
 func (p *Pipeline) Watermark() (int64, bool) { return p.wm, p.wm != noMark }
 
