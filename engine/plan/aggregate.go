@@ -94,6 +94,10 @@ func (s *selection) aggregate() error {
 	s.b.calls = map[*sql.Call]expr.Expr{}
 	for _, c := range calls {
 		call, err := input.aggregateCall(c)
+		if err != nil && s.a.tolerate(err) {
+			s.b.calls[c] = expr.NewLiteral(column.Type{}, column.NullDatum)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -197,6 +201,9 @@ func (s *selection) groupKeys(in *binder) ([]expr.Expr, [][]int, error) {
 	var plain []int
 	for _, e := range exprs {
 		i, err := add(e)
+		if err != nil && s.a.tolerate(err) {
+			continue
+		}
 		if err != nil {
 			return nil, nil, err
 		}

@@ -25,10 +25,31 @@ const MaxOperators = 10_000
 // Analyze resolves names and types of a query and returns its plan.
 // Errors are *expr.Error with position, reason and what to write instead.
 func Analyze(q *sql.Query, cat Catalog, opt AnalyzeOptions) (*Query, error) {
-	a := &analyzer{cat: cat, opt: opt}
+	return (&analyzer{cat: cat, opt: opt}).analyze(q)
+}
+
+// AnalyzeAll is Analyze that goes on after an error where it can: for a tool
+// that shows every mistake of a query at once. The plan is nil when there are errors.
+func AnalyzeAll(q *sql.Query, cat Catalog, opt AnalyzeOptions) (*Query, []error) {
+	a := &analyzer{cat: cat, opt: opt, collect: true}
+	p, err := a.analyze(q)
+	if err != nil {
+		a.found = append(a.found, err)
+	}
+	if len(a.found) > 0 {
+		return nil, a.found
+	}
+	return p, nil
+}
+
+func (a *analyzer) analyze(q *sql.Query) (*Query, error) {
+	opt := a.opt
 	r, err := a.query(q, scope{})
 	if err != nil {
 		return nil, err
+	}
+	if len(a.found) > 0 {
+		return nil, nil
 	}
 	r = r.visible()
 	out := &Query{Root: r.node, SQL: opt.Text}
@@ -52,6 +73,16 @@ type analyzer struct {
 	opt       AnalyzeOptions
 	operators int
 	positions map[Node]sql.Pos // where an operator was written, for errors found later
+	collect   bool             // go on after an error where that is possible
+	found     []error
+}
+
+// tolerate notes an error of one expression when all are asked for.
+func (a *analyzer) tolerate(err error) bool {
+	if a.collect {
+		a.found = append(a.found, err)
+	}
+	return a.collect
 }
 
 // scope is what a query may see from around it.

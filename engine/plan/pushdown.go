@@ -164,6 +164,7 @@ func pushJoin(n *Join, conds []expr.Expr) Node {
 		}
 	}
 	left, right = pushOn(n, left, right, lw)
+	left, right = keysNotNull(n, left, right)
 	n.Left, n.Right = push(n.Left, left), push(n.Right, right)
 	return filtered(n, above)
 }
@@ -193,6 +194,41 @@ func pushOn(n *Join, left, right []expr.Expr, lw int) ([]expr.Expr, []expr.Expr)
 		n.Cond = joinAnd(keep)
 	}
 	return left, right
+}
+
+// keysNotNull drops rows that cannot match before a watermark sees them: Spark
+// infers from an equality that its keys are not NULL, and such rows then do not
+// move the watermark either.
+func keysNotNull(n *Join, left, right []expr.Expr) ([]expr.Expr, []expr.Expr) {
+	for i := range n.LeftKeys {
+		if n.NullSafe[i] || n.NullAware {
+			continue
+		}
+		if (n.Kind == Inner || n.Kind == Semi || n.Kind == Right) && hasWatermark(n.Left) {
+			left = append(left, notNull(n.LeftKeys[i]))
+		}
+		if (n.Kind == Inner || n.Kind == Semi || n.Kind == Left) && hasWatermark(n.Right) {
+			right = append(right, notNull(n.RightKeys[i]))
+		}
+	}
+	return left, right
+}
+
+func notNull(e expr.Expr) expr.Expr {
+	x, err := expr.Call("isnotnull", e)
+	if err != nil { // it takes a value of any type
+		panic("plan: " + err.Error())
+	}
+	return x
+}
+
+func hasWatermark(n Node) bool {
+	found := false
+	each(n, func(n Node) {
+		_, ok := n.(*Watermark)
+		found = found || ok && isStreaming(n)
+	})
+	return found
 }
 
 // addKey makes left = right a pair of keys.

@@ -160,6 +160,9 @@ func (b *binder) filter(cond sql.Expr) error {
 			continue
 		}
 		x, err := b.condition(c)
+		if err != nil && b.a.tolerate(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -313,6 +316,9 @@ func (s *selection) bindItems() ([]item, error) {
 	var out []item
 	for _, it := range s.items {
 		x, err := s.b.bind(it.Expr)
+		if err != nil && s.a.tolerate(err) {
+			x, err = expr.NewLiteral(column.Type{}, column.NullDatum), nil
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,355 @@
+package plan
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"signalbox/engine/expr"
+)
+
+// Explain shows a query as an indented plan, consumers first: what each
+// operator does, its id, the state it keeps and until when, and for a
+// continuous query its mode, event time, watermark and every default in force.
+func Explain(q *Query, o Options) string {
+	var b strings.Builder
+	if q.Streaming {
+		explainOptions(&b, q, o)
+	} else {
+		b.WriteString("bounded query: reads what there is, keeps no state\n")
+	}
+	explainNode(&b, q.Root, 0, o)
+	return b.String()
+}
+
+func explainOptions(b *strings.Builder, q *Query, o Options) {
+	why := "set"
+	if o.Mode == "" {
+		why = "default: append when event time closes every group, else update"
+	}
+	fmt.Fprintf(b, "continuous query\n  mode              %s (%s)\n", q.Mode, why)
+	fmt.Fprintf(b, "  columns           %s\n", columnNames(q.Root))
+	fmt.Fprintf(b, "  event time        %s\n", eventTimeText(q.Root))
+	fmt.Fprintf(b, "  watermark         %s\n", watermarkText(q.Root, o))
+	fmt.Fprintf(b, "  state_ttl         %s\n", orDefault(o.StateTTL, "none (default: a key is kept for ever; set it for a last value per key)"))
+	fmt.Fprintf(b, "  allowed_lateness  %s\n", orDefault(o.AllowedLateness, "0 (windows close for good at first emission)"))
+	b.WriteString("plan\n")
+}
+
+func orDefault(us int64, text string) string {
+	if us == 0 {
+		return text
+	}
+	return micros(us)
+}
+
+// micros writes a length of time.
+func micros(us int64) string {
+	switch {
+	case us%86_400_000_000 == 0 && us != 0:
+		return fmt.Sprintf("%d days", us/86_400_000_000)
+	case us%3_600_000_000 == 0 && us != 0:
+		return fmt.Sprintf("%d hours", us/3_600_000_000)
+	case us%60_000_000 == 0 && us != 0:
+		return fmt.Sprintf("%d minutes", us/60_000_000)
+	case us%1_000_000 == 0:
+		return fmt.Sprintf("%d seconds", us/1_000_000)
+	}
+	return fmt.Sprintf("%d microseconds", us)
+}
+
+func columnNames(n Node) string {
+	var out []string
+	for _, f := range n.Schema().Fields {
+		out = append(out, f.Name+" "+strings.ToUpper(f.Type.String()))
+	}
+	return strings.Join(out, ", ")
+}
+
+func eventTimeText(n Node) string {
+	var out []string
+	each(n, func(n Node) {
+		switch n := n.(type) {
+		case *Watermark:
+			out = append(out, n.Out.Fields[n.Time].Name)
+		case *Scan:
+			if n.Stream && n.Out.Time >= 0 && len(out) == 0 {
+				out = append(out, n.Out.Fields[n.Out.Time].Name+" of "+n.Table)
+			}
+		}
+	})
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+func watermarkText(n Node, o Options) string {
+	var out []string
+	each(n, func(n Node) {
+		if w, ok := n.(*Watermark); ok {
+			out = append(out, "event time - "+micros(w.Delay))
+		}
+	})
+	switch {
+	case len(out) == 0:
+		return "none written: nothing closes by time"
+	case len(out) == 1:
+		return out[0]
+	case o.WatermarkMax:
+		return "the latest of " + strings.Join(out, ", ") + " (watermark_policy 'max')"
+	}
+	return "the earliest of " + strings.Join(out, ", ") + " (default; watermark_policy 'max' takes the latest)"
+}
+
+func explainNode(b *strings.Builder, n Node, depth int, o Options) {
+	pad := strings.Repeat("  ", depth+1)
+	b.WriteString(pad + describe(n))
+	if s := stateText(n, o); s != "" {
+		b.WriteString("\n" + pad + "    id " + OperatorID(n) + "; state: " + s)
+	}
+	b.WriteString("\n")
+	for _, in := range n.Inputs() {
+		explainNode(b, in, depth+1, o)
+	}
+}
+
+// stateText says what an operator remembers, "" for nothing.
+func stateText(n Node, o Options) string {
+	if !isStreaming(n) {
+		return ""
+	}
+	switch n := n.(type) {
+	case *Aggregate:
+		return aggregateState(n, o)
+	case *Dedup:
+		switch {
+		case n.Within:
+			return "one entry per key until its first event time + " + micros(n.Delay) + " <= watermark"
+		case n.EventKey >= 0:
+			return "one entry per key until its event time <= watermark"
+		}
+		return "one entry per key, for ever: add the event time to the keys, or write WITHIN WATERMARK"
+	case *Join:
+		if !isStreaming(n.Left) || !isStreaming(n.Right) {
+			return ""
+		}
+		if n.Bound == nil {
+			return "every row of both streams, for ever: bound the distance of their times in ON"
+		}
+		return "the rows of both streams until the watermark passes what can still match"
+	case *Limit:
+		return "the number of rows emitted"
+	}
+	return ""
+}
+
+func aggregateState(n *Aggregate, o Options) string {
+	if len(n.Keys) == 0 {
+		return "one row"
+	}
+	s := fmt.Sprintf("one row per (%s)", exprTexts(n.Keys))
+	switch {
+	case n.EventKey >= 0 && o.AllowedLateness > 0:
+		return s + " until its end + " + micros(o.AllowedLateness) + " <= watermark"
+	case n.EventKey >= 0:
+		return s + " until its end <= watermark"
+	case o.StateTTL > 0:
+		return s + " until its last event time + " + micros(o.StateTTL) + " <= watermark"
+	}
+	return s + ", for ever: set state_ttl to forget keys"
+}
+
+func exprTexts(es []expr.Expr) string {
+	out := make([]string, len(es))
+	for i, e := range es {
+		out[i] = e.String()
+	}
+	return strings.Join(out, ", ")
+}
+
+// describe is the canonical text of one operator, without its inputs.
+func describe(n Node) string {
+	switch n := n.(type) {
+	case *Scan:
+		kind := "Table"
+		if n.Stream {
+			kind = "Stream"
+		}
+		var cols []string
+		for _, c := range n.Columns {
+			cols = append(cols, n.Out.Fields[c].Name)
+		}
+		return kind + " " + n.Table + " (" + strings.Join(cols, ", ") + ")"
+	case *Watermark:
+		s := "Watermark " + n.Out.Fields[n.Time].Name
+		if n.Expr != nil {
+			s += " = " + n.Expr.String()
+		}
+		return s + " - " + micros(n.Delay)
+	case *Dedup:
+		s := "Dedup by"
+		for _, k := range n.Keys {
+			s += " " + n.Input.Schema().Fields[k].Name
+		}
+		if n.Within {
+			s += " within watermark"
+		}
+		return s
+	case *Filter:
+		return "Filter " + n.Cond.String()
+	case *Project:
+		return "Project " + projectText(n)
+	case *Explode:
+		return "Explode " + n.Array.String()
+	case *TimeAssign:
+		return assignText(n)
+	case *Aggregate:
+		var calls []string
+		for _, c := range n.Calls {
+			calls = append(calls, c.Name)
+		}
+		return "Aggregate by (" + exprTexts(n.Keys) + ") of " + strings.Join(calls, ", ")
+	case *Join:
+		return joinText(n)
+	case *Sort:
+		return "Sort by " + sortText(n.Keys)
+	case *Limit:
+		return fmt.Sprintf("Limit %d offset %d", n.N, n.Offset)
+	case *Single:
+		return "Single row"
+	case *Distinct:
+		return "Distinct"
+	case *Union:
+		return "Union all"
+	case *SetOp:
+		return fmt.Sprintf("Set operation (except %t, all %t)", n.Except, n.All)
+	case *Analytic:
+		var calls []string
+		for _, c := range n.Calls {
+			calls = append(calls, fmt.Sprintf("%s(%s)", c.Name, exprTexts(c.Args)))
+		}
+		return "Analytic " + strings.Join(calls, ", ") + " over (" + exprTexts(n.Partition) + " order by " + sortText(n.Order) + ")"
+	case *Values:
+		return fmt.Sprintf("Values, %d rows", len(n.Rows))
+	}
+	return fmt.Sprintf("%T", n)
+}
+
+func projectText(n *Project) string {
+	var out []string
+	for i, e := range n.Exprs {
+		out = append(out, n.Out.Fields[i].Name+" = "+e.String())
+	}
+	return strings.Join(out, ", ")
+}
+
+func assignText(n *TimeAssign) string {
+	if n.Kind == SessionWindow {
+		return "Session " + n.Time.String() + " gap " + n.Gap.String()
+	}
+	s := "Window " + n.Time.String() + " of " + micros(n.Size)
+	if n.Slide != n.Size {
+		s += " every " + micros(n.Slide)
+	}
+	if n.Start != 0 {
+		s += " from " + micros(n.Start)
+	}
+	return s
+}
+
+var joinNames = map[JoinKind]string{Inner: "Inner", Left: "Left", Right: "Right", Full: "Full", Semi: "Semi", Anti: "Anti",
+	Cross: "Cross", LeftSingle: "Left single", Mark: "Mark"}
+
+func joinText(n *Join) string {
+	s := joinNames[n.Kind] + " join"
+	for i := range n.LeftKeys {
+		s += " " + n.LeftKeys[i].String() + " = " + n.RightKeys[i].String()
+	}
+	if n.Cond != nil {
+		s += " if " + n.Cond.String()
+	}
+	return s
+}
+
+func sortText(keys []SortKey) string {
+	var out []string
+	for _, k := range keys {
+		out = append(out, k.Expr.String()+direction(k))
+	}
+	return strings.Join(out, ", ")
+}
+
+// Canonical is the text of an operator and everything below it; equal texts compute the same.
+func Canonical(n Node) string {
+	s := describe(n)
+	if sc, ok := n.(*Scan); ok {
+		s = "Scan " + sc.Table // which columns are read does not change the state above
+	}
+	for _, in := range n.Inputs() {
+		s += "\n(" + Canonical(in) + ")"
+	}
+	return s
+}
+
+// OperatorID names an operator for as long as its query computes the same thing.
+func OperatorID(n Node) string {
+	h := fnv.New64a()
+	h.Write([]byte(Canonical(n)))
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+// Verdict says what becomes of the state of a query that is changed.
+type Verdict string
+
+// The verdicts.
+const (
+	KeepsState Verdict = "keeps state"
+	AddsColumn Verdict = "adds a column from now"
+	StartsAnew Verdict = "starts anew"
+)
+
+// Compare judges the change from one query to another.
+func Compare(old, new *Query) Verdict {
+	a, b := stateful(old.Root), stateful(new.Root)
+	if len(a) != len(b) {
+		return StartsAnew
+	}
+	verdict := KeepsState
+	for i := range a {
+		if Canonical(a[i]) == Canonical(b[i]) {
+			continue
+		}
+		x, xok := a[i].(*Aggregate)
+		y, yok := b[i].(*Aggregate)
+		if !xok || !yok || len(a) > 1 || !extends(x, y) {
+			return StartsAnew
+		}
+		verdict = AddsColumn
+	}
+	return verdict
+}
+
+// extends reports whether y has the keys, the input and all the calls of x, in their order, and more.
+func extends(x, y *Aggregate) bool {
+	if exprTexts(x.Keys) != exprTexts(y.Keys) || Canonical(x.Input) != Canonical(y.Input) || len(y.Calls) < len(x.Calls) {
+		return false
+	}
+	for i := range x.Calls {
+		if x.Calls[i].Name != y.Calls[i].Name {
+			return false
+		}
+	}
+	return true
+}
+
+// stateful lists the operators with state, consumers first.
+func stateful(n Node) []Node {
+	var out []Node
+	each(n, func(n Node) {
+		if stateText(n, Options{}) != "" {
+			out = append(out, n)
+		}
+	})
+	return out
+}
