@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"slices"
-
 	"signalbox/engine/column"
 	"signalbox/engine/expr"
 	"signalbox/engine/plan"
@@ -18,19 +16,13 @@ type dedupOp struct {
 	m     *mark
 	keys  *keys
 	ctx   expr.Context
-	until []int64  // per key: forgotten when <= watermark
-	wait  []expiry // sorted by time, then key
-	fresh []expiry
+	until []int64 // per key: forgotten when <= watermark
+	wait  expiries
 	sel   []int32
 	late  []int32
 	del   []int32
 	over  bool
 	c     chunk
-}
-
-type expiry struct {
-	at int64
-	g  int32
 }
 
 // distinctKeys is SELECT DISTINCT as a dedup by every column.
@@ -80,7 +72,7 @@ func (o *dedupOp) push(c *chunk) {
 		}
 		o.until[g] = o.expiry(c.b, int(r))
 		if o.until[g] != never {
-			o.fresh = append(o.fresh, expiry{o.until[g], g})
+			o.wait.push(expiry{o.until[g], g})
 		}
 		o.sel = append(o.sel, r)
 	}
@@ -129,24 +121,15 @@ func (o *dedupOp) dropLate(c *chunk, sel []int32) []int32 {
 func (o *dedupOp) wants() bool { return o.m != nil && o.keys.table.Live() > 0 }
 
 func (o *dedupOp) close() {
-	if len(o.fresh) > 0 {
-		o.wait = append(o.wait, o.fresh...)
-		o.fresh = o.fresh[:0]
-		slices.SortFunc(o.wait, func(a, b expiry) int {
-			if a.at != b.at {
-				return compare(a.at, b.at)
-			}
-			return int(a.g - b.g)
-		})
-	}
 	if o.m != nil && o.m.evict != noMark {
-		n := 0
-		for ; n < len(o.wait) && o.wait[n].at <= o.m.evict; n++ {
-			g := o.wait[n].g
-			o.until[g] = absent
-			o.keys.table.Remove(g)
+		for {
+			x, ok := o.wait.due(o.m.evict)
+			if !ok {
+				break
+			}
+			o.until[x.n] = absent
+			o.keys.table.Remove(x.n)
 		}
-		o.wait = slices.Delete(o.wait, 0, n)
 	}
 	_, b := o.size()
 	o.over = b > o.p.opt.MaxStateBytes
@@ -175,7 +158,7 @@ func (o *dedupOp) load(d *decoder) {
 		u := d.varint()
 		o.until = append(o.until, u)
 		if u != absent && u != never {
-			o.fresh = append(o.fresh, expiry{u, int32(g)})
+			o.wait.push(expiry{u, int32(g)})
 		}
 	}
 }
