@@ -14,6 +14,8 @@ import (
 const (
 	MaxFileBytes = 1 << 20
 	MaxRules     = 10000 // in one file
+	MaxBrackets  = 50    // [ and { open at once
+	MaxMarks     = 500   // of each of - ? : & ! * on one line
 )
 
 // FileError is an error in a rule file.
@@ -47,7 +49,11 @@ func ParseRules(yaml []byte, file string) ([]Rule, []error) {
 		f.fail(nil, "the file has %d bytes, more than the limit MaxFileBytes = %d", len(yaml), MaxFileBytes)
 		return nil, f.errs
 	}
-	tree, err := parser.ParseBytes(yaml, 0)
+	if line := tooDeep(yaml); line > 0 {
+		f.errs = append(f.errs, &FileError{File: file, Line: line, Col: 1, Msg: fmt.Sprintf("the file nests deeper than the limits MaxBrackets = %d and MaxMarks = %d", MaxBrackets, MaxMarks)})
+		return nil, f.errs
+	}
+	tree, err := parseYAML(yaml)
 	if err != nil {
 		f.errs = append(f.errs, yamlError(file, err))
 		return nil, f.errs
@@ -58,6 +64,41 @@ func ParseRules(yaml []byte, file string) ([]Rule, []error) {
 		}
 	}
 	return f.rules, f.errs
+}
+
+// tooDeep returns the first line that nests too deep, or 0: the time and stack of
+// the YAML library grow with the square of the nesting. It does not look at quotes, so it is wider than any rule needs.
+func tooDeep(yaml []byte) int {
+	open, line := 0, 1
+	var marks [256]uint16
+	for _, c := range yaml {
+		switch c {
+		case '[', '{':
+			open++
+		case ']', '}':
+			open = max(open-1, 0)
+		case '-', '?', ':', '&', '!', '*':
+			marks[c]++
+		case '\n':
+			line++
+			marks = [256]uint16{}
+			continue
+		}
+		if open > MaxBrackets || marks[c] > MaxMarks {
+			return line
+		}
+	}
+	return 0
+}
+
+// parseYAML turns a panic of the library into an error: a rule file comes from outside.
+func parseYAML(yaml []byte) (tree *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("this is not YAML that can be read: %v", r)
+		}
+	}()
+	return parser.ParseBytes(yaml, 0)
 }
 
 // yamlError takes position and message out of the library's error, whose text begins with [line:column].

@@ -86,6 +86,8 @@ func TestRuleFileErrors(t *testing.T) {
 		{"groups: 5\n", 1, 9, "must be a list"},
 		{"a: [\n", 1, 0, ""},
 		{strings.Repeat("#", MaxFileBytes+1), 1, 1, "MaxFileBytes"},
+		{strings.Repeat("[", 500_000), 1, 1, "MaxBrackets"},
+		{"groups:\n" + strings.Repeat("- ", 500_000), 2, 1, "MaxMarks"},
 	} {
 		_, errs := ParseRules([]byte(c.in), "f.yaml")
 		var e *FileError
