@@ -192,6 +192,8 @@ func TestRealCassandra(t *testing.T) {
 	t.Run("NullKeys", func(t *testing.T) { nullKeys(t, options(keyspace()), reader) })
 	t.Run("Refusals", func(t *testing.T) { refusals(t, options(keyspace()), reader) })
 	t.Run("DroppedTableComesBack", func(t *testing.T) { droppedTable(t, options(keyspace()), reader) })
+	t.Run("HungNode", func(t *testing.T) { hungNode(t, options(keyspace()), node) })
+	t.Run("AwayAtStart", func(t *testing.T) { awayAtStart(t, options(keyspace()), node) })
 	t.Run("KilledWhileWriting", func(t *testing.T) { killedWhileWriting(t, options(keyspace()), node) })
 }
 

@@ -167,3 +167,81 @@ func killedWhileWriting(t *testing.T, o Options, node *devservices.CassandraNode
 		t.Errorf("Cassandra was killed and nothing failed: %+v", st)
 	}
 }
+
+// hungNode stops the process without closing its connections: writes fail in
+// bounded time and go on by themselves afterwards, through a new session.
+func hungNode(t *testing.T, o Options, node *devservices.CassandraNode) {
+	o.Timeout, o.ConnectTimeout, o.WatchdogAfter, o.MaxTry = time.Second, time.Second, 2*time.Second, 5*time.Second
+	s, table := openTest(t, o), busTable("route_load")
+	if err := s.Write(t.Context(), []sinks.Batch{busBatch(table, 1, 1, 1, column.I64(1))}, 1); err != nil {
+		t.Fatal(err)
+	}
+	node.Pause()
+	err := s.Write(t.Context(), []sinks.Batch{busBatch(table, 2, 1, 2, column.I64(2))}, 2)
+	node.Resume()
+	if err == nil || errors.Is(err, sinks.ErrPermanent) {
+		t.Fatalf("a write to a hung node gives %v", err)
+	}
+	if st := s.Stats(); st.Watchdog == 0 {
+		t.Errorf("the watchdog did not replace the session: %+v", st)
+	}
+	if err := writeUntilTaken(t, s, busBatch(table, 2, 1, 2, column.I64(2))); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := readRows(connectReader(t, node.Host), o.Keyspace, table); err != nil || len(rows) != 2 {
+		t.Errorf("%d rows, %v", len(rows), err)
+	}
+}
+
+// writeUntilTaken calls Write as the core does: until it returns nil.
+func writeUntilTaken(t *testing.T, s *Sink, b sinks.Batch) (err error) {
+	for range 20 {
+		if err = s.Write(t.Context(), []sinks.Batch{b}, b.Index); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// awayAtStart opens the sink while there is no Cassandra.
+func awayAtStart(t *testing.T, o Options, node *devservices.CassandraNode) {
+	node.Kill()
+	o.MaxTry, o.ConnectTimeout = time.Second, time.Second
+	s, table := openTest(t, o), busTable("route_load")
+	b := busBatch(table, 1, 1, 1, column.I64(1))
+	if err := s.Write(t.Context(), []sinks.Batch{b}, 1); err == nil || errors.Is(err, sinks.ErrPermanent) {
+		t.Fatalf("without Cassandra a write gives %v", err)
+	}
+	node.Start()
+	if err := writeUntilTaken(t, s, b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkRealCassandra writes window rows of 20 routes to one node.
+func BenchmarkRealCassandra(b *testing.B) {
+	node := devservices.Cassandra(b)
+	s, err := Open(Options{Hosts: []string{node.Host}, AutoSchema: true, Consistency: "QUORUM",
+		SchemaOptions: SchemaOptions{Replication: "{'class': 'SimpleStrategy', 'replication_factor': 1}"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	table, index := busTable("route_load"), uint64(0)
+	if err := s.Prepare(b.Context(), []sinks.Table{table}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		var batches []sinks.Batch
+		for range 1000 {
+			index++
+			row := busBatch(table, index, 1, byte(index), column.I64(int64(index)))
+			row.IDs[0][1], row.IDs[0][2] = byte(index>>8), byte(index>>16)
+			batches = append(batches, row)
+		}
+		if err := s.Write(b.Context(), batches, index); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(index)/b.Elapsed().Seconds(), "rows/s")
+}
