@@ -5,7 +5,7 @@
 // known key, and that a secret is never printed. It refuses to know what the
 // keys mean: each part declares its own Config struct.
 //
-// Tags: yaml:"key" names a key, default:"v" its default, help:"…" the reason
+// Tags: yaml:"key" names a key, yaml:",inline" takes over the keys of a struct, default:"v" its default, help:"…" the reason
 // for the default, secret:"true" a value that may be given as file:PATH or
 // env:NAME and is never shown.
 package config
@@ -63,6 +63,12 @@ func yamlName(f reflect.StructField) string {
 	return name
 }
 
+// isInline reports a struct whose keys belong to the struct around it (yaml:",inline").
+func isInline(f reflect.StructField) bool {
+	_, opt, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return opt == "inline" && f.Type.Kind() == reflect.Struct
+}
+
 // isSection reports whether a field is a nested struct of keys.
 func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct }
 
@@ -70,6 +76,12 @@ func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct }
 func walk(v reflect.Value, prefix string, fn func(key) error) error {
 	t := v.Type()
 	for i := range t.NumField() {
+		if isInline(t.Field(i)) {
+			if err := walk(v.Field(i), prefix, fn); err != nil {
+				return err
+			}
+			continue
+		}
 		name := yamlName(t.Field(i))
 		if name == "" {
 			continue

@@ -22,7 +22,12 @@ type mapping struct {
 	Format string `yaml:"format" default:"line" help:"the densest text"`
 }
 
+type place struct {
+	Depot string `yaml:"depot" default:"north" help:"inline"`
+}
+
 type sample struct {
+	Place    place             `yaml:",inline"`
 	Listen   string            `yaml:"listen" default:"127.0.0.1:7400" help:"loopback until TLS is set"`
 	Peers    []string          `yaml:"peers"`
 	Limit    int64             `yaml:"limit_bytes" default:"1_024" help:"small"`
@@ -45,7 +50,7 @@ func TestPrecedence(t *testing.T) {
 	var c sample
 	env := map[string]string{"SB_BROKER_WAIT": "3s", "SB_LISTEN": "127.0.0.1:2", "SB_PEERS": "a, b"}
 	err := Load(&c, Source{
-		File:      write(t, "listen: 127.0.0.1:1\nlimit_bytes: 5\nbroker:\n  wait: 2s\nmappings:\n  - topic: x\nlabels: {depot: north}\n"),
+		File:      write(t, "listen: 127.0.0.1:1\nlimit_bytes: 5\nbroker:\n  wait: 2s\nmappings:\n  - topic: x\nlabels: {depot: north}\ndepot: south\n"),
 		EnvPrefix: "SB_", Env: func(k string) string { return env[k] },
 		Flags: map[string]string{"listen": "127.0.0.1:3", "on": "true"},
 	})
@@ -55,7 +60,7 @@ func TestPrecedence(t *testing.T) {
 	if c.Listen != "127.0.0.1:3" || c.Broker.Wait != 3*time.Second || c.Limit != 5 || !c.On || len(c.Peers) != 2 || c.Peers[1] != "b" {
 		t.Fatalf("wrong precedence: %+v", c)
 	}
-	if c.Broker.URL != "tcp://127.0.0.1:1883" || c.Mappings[0].Format != "line" || c.Labels["depot"] != "north" {
+	if c.Broker.URL != "tcp://127.0.0.1:1883" || c.Mappings[0].Format != "line" || c.Labels["depot"] != "north" || c.Place.Depot != "south" {
 		t.Fatalf("defaults or nested values lost: %+v", c)
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"sort"
@@ -43,14 +44,14 @@ func (d decoder) section(v reflect.Value, n ast.Node, prefix string) error {
 	if err != nil {
 		return err
 	}
-	known := fieldsByKey(v.Type())
+	known := fieldsByKey(v)
 	for _, mv := range values {
 		name := mv.Key.GetToken().Value
-		i, ok := known[name]
+		field, ok := known[name]
 		if !ok {
 			return d.errf(mv.Key, "unknown key %q%s", join(prefix, name), hint(name, known))
 		}
-		if err := d.assign(v.Field(i), mv.Value, join(prefix, name)); err != nil {
+		if err := d.assign(field, mv.Value, join(prefix, name)); err != nil {
 			return err
 		}
 	}
@@ -150,18 +151,21 @@ func scalar(n ast.Node) (string, bool) {
 	return "", false
 }
 
-func fieldsByKey(t reflect.Type) map[string]int {
-	out := map[string]int{}
-	for i := range t.NumField() {
-		if name := yamlName(t.Field(i)); name != "" {
-			out[name] = i
+func fieldsByKey(v reflect.Value) map[string]reflect.Value {
+	out := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if isInline(f) {
+			maps.Copy(out, fieldsByKey(v.Field(i)))
+		} else if name := yamlName(f); name != "" {
+			out[name] = v.Field(i)
 		}
 	}
 	return out
 }
 
 // hint names the nearest known key, or all of them.
-func hint(name string, known map[string]int) string {
+func hint(name string, known map[string]reflect.Value) string {
 	keys := make([]string, 0, len(known))
 	for k := range known {
 		keys = append(keys, k)

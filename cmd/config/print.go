@@ -18,11 +18,15 @@ func Print(w io.Writer, cfg any) { printSection(w, reflect.ValueOf(cfg).Elem(), 
 func printSection(w io.Writer, v reflect.Value, indent string) {
 	t := v.Type()
 	for i := range t.NumField() {
-		name := yamlName(t.Field(i))
+		f := t.Field(i)
+		if isInline(f) {
+			printSection(w, v.Field(i), indent)
+			continue
+		}
+		name := yamlName(f)
 		if name == "" {
 			continue
 		}
-		f := t.Field(i)
 		if isSection(f.Type) {
 			fmt.Fprintf(w, "%s%s:", indent, name)
 			if help := f.Tag.Get("help"); help != "" {

@@ -1,0 +1,159 @@
+// Package corecmd turns the configuration of a core node into a running one:
+// the only place that knows which sinks exist. It promises that every key has
+// a default and a reason, and refuses to know how a node works.
+package corecmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"signalbox/cmd/config"
+	"signalbox/core"
+	"signalbox/core/page"
+	"signalbox/sinks"
+	"signalbox/sinks/cassandra"
+	"signalbox/sinks/file"
+	"signalbox/sinks/mqtt"
+	"signalbox/sinks/sqlite"
+)
+
+// Config is the whole configuration of signalbox-core.
+type Config struct {
+	Core      core.Config     `yaml:",inline"`
+	SQLite    sqliteConfig    `yaml:"sqlite" help:"every node's own copy of all results"`
+	MQTT      mqttConfig      `yaml:"mqtt" help:"alert topics; off until a broker is named"`
+	Cassandra cassandraConfig `yaml:"cassandra" help:"off until hosts are named"`
+	Files     fileConfig      `yaml:"files" help:"results as files; off until a folder is named"`
+}
+
+type sqliteConfig struct {
+	Enabled   bool          `yaml:"enabled" default:"true" help:"needs nothing installed"`
+	Path      string        `yaml:"path" help:"the database; empty = results.db in data_dir"`
+	Retention time.Duration `yaml:"retention" default:"720h" help:"30 days; negative keeps for ever"`
+}
+
+type mqttConfig struct {
+	Brokers  []string `yaml:"brokers" help:"for example tcp://127.0.0.1:1883; empty = no MQTT sink"`
+	Prefix   string   `yaml:"prefix" default:"signalbox" help:"first topic levels: PREFIX/state/… and PREFIX/event/…"`
+	ClientID string   `yaml:"client_id" default:"signalbox-alerts" help:"one per cluster, so that a new leader disconnects a stale one"`
+	Username string   `yaml:"username" help:"none unless the broker asks for one"`
+	Password string   `yaml:"password" secret:"true" help:"file:PATH or env:NAME"`
+	Tables   []string `yaml:"tables" help:"tables whose newest rows are published too"`
+}
+
+type cassandraConfig struct {
+	Hosts        []string      `yaml:"hosts" help:"addresses of some nodes; empty = no Cassandra sink"`
+	Port         int           `yaml:"port" default:"9042" help:"Cassandra's own default"`
+	Keyspace     string        `yaml:"keyspace" default:"signalbox" help:"one for all result tables"`
+	Replication  string        `yaml:"replication" default:"{'class': 'NetworkTopologyStrategy', 'replication_factor': 3}" help:"used when the keyspace is created"`
+	CreateSchema bool          `yaml:"create_schema" default:"false" help:"true lets the core create keyspace and tables; else run signalbox schema cassandra"`
+	Consistency  string        `yaml:"consistency" default:"LOCAL_QUORUM" help:"survives one replica of three"`
+	LocalDC      string        `yaml:"local_dc" help:"prefer nodes of this data centre"`
+	Username     string        `yaml:"username" help:"none unless the cluster asks for one"`
+	Password     string        `yaml:"password" secret:"true" help:"file:PATH or env:NAME"`
+	Bucket       time.Duration `yaml:"bucket" default:"24h" help:"time that one partition of an entity holds"`
+	TTL          time.Duration `yaml:"ttl" default:"2160h" help:"90 days; negative keeps for ever"`
+	Concurrency  int           `yaml:"concurrency" default:"64" help:"statements in flight"`
+}
+
+type fileConfig struct {
+	Dir          string `yaml:"dir" help:"empty = no files"`
+	Format       string `yaml:"format" default:"jsonl" help:"jsonl or csv"`
+	RangeEntries uint64 `yaml:"range_entries" default:"100000" help:"log entries per file"`
+}
+
+// Command is signalbox-core, also used by the demo for its child processes.
+func Command(use, version string) *cobra.Command {
+	cfg := Config{}
+	c := config.Command(use, "A core node of the cluster", "SIGNALBOX_CORE_", &cfg, func(c *cobra.Command) error {
+		return Run(c.Context(), cfg, version, c.ErrOrStderr())
+	})
+	c.Version = version
+	return c
+}
+
+// Run serves until ctx ends.
+func Run(ctx context.Context, cfg Config, version string, log io.Writer) error {
+	opened, err := openSinks(cfg)
+	if err != nil {
+		return err
+	}
+	n, err := core.New(cfg.Core, core.Options{Sinks: opened, Page: page.Handler(), Version: version, LogOutput: log})
+	if err != nil {
+		for _, s := range opened {
+			err = errors.Join(err, s.Close())
+		}
+		return err
+	}
+	go func() {
+		select {
+		case <-n.Started():
+			fmt.Fprintf(log, "signalbox-core %s: %s listens on %s\n", version, cfg.Core.NodeID, cfg.Core.Listen)
+		case <-ctx.Done():
+		}
+	}()
+	return n.Run(ctx)
+}
+
+// openSinks opens what is configured. A sink that is configured and cannot be
+// opened is an error of the configuration; one whose server is away is not.
+func openSinks(cfg Config) (out []sinks.Sink, err error) {
+	defer func() {
+		if err != nil {
+			for _, s := range out {
+				err = errors.Join(err, s.Close())
+			}
+		}
+	}()
+	openers := []struct {
+		wanted bool
+		open   func() (sinks.Sink, error)
+	}{
+		{cfg.SQLite.Enabled, func() (sinks.Sink, error) { return openSQLite(cfg) }},
+		{cfg.Files.Dir != "", func() (sinks.Sink, error) { return openFiles(cfg.Files) }},
+		{len(cfg.MQTT.Brokers) > 0, func() (sinks.Sink, error) { return openMQTT(cfg.MQTT) }},
+		{len(cfg.Cassandra.Hosts) > 0, func() (sinks.Sink, error) { return openCassandra(cfg.Cassandra) }},
+	}
+	for _, o := range openers {
+		if !o.wanted {
+			continue
+		}
+		s, err := o.open()
+		if err != nil {
+			return out, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func openSQLite(cfg Config) (sinks.Sink, error) {
+	path := cfg.SQLite.Path
+	if path == "" {
+		path = filepath.Join(cfg.Core.DataDir, "results.db")
+	}
+	return sqlite.Open(sqlite.Options{Path: path, Retention: cfg.SQLite.Retention})
+}
+
+func openFiles(c fileConfig) (sinks.Sink, error) {
+	return file.Open(file.Options{Dir: c.Dir, Format: file.Format(c.Format), RangeEntries: c.RangeEntries})
+}
+
+func openMQTT(c mqttConfig) (sinks.Sink, error) {
+	return mqtt.Open(mqtt.Options{Brokers: c.Brokers, Prefix: c.Prefix, ClientID: c.ClientID, Username: c.Username, Password: c.Password, Tables: c.Tables})
+}
+
+func openCassandra(c cassandraConfig) (sinks.Sink, error) {
+	return cassandra.Open(cassandra.Options{Hosts: c.Hosts, Port: c.Port, SchemaOptions: c.schema(), AutoSchema: c.CreateSchema,
+		Consistency: c.Consistency, LocalDC: c.LocalDC, Username: c.Username, Password: c.Password, Concurrency: c.Concurrency})
+}
+
+func (c cassandraConfig) schema() cassandra.SchemaOptions {
+	return cassandra.SchemaOptions{Keyspace: c.Keyspace, Replication: c.Replication, Bucket: c.Bucket, TTL: c.TTL}
+}
