@@ -94,11 +94,16 @@ const hexDigits = "0123456789abcdef"
 
 // stringLit takes adjacent string literals as one.
 func (p *parser) stringLit() string {
-	s := p.take().val
-	for p.peek().kind == tString {
-		s += p.take().val
+	first := p.take().val
+	if p.peek().kind != tString {
+		return first
 	}
-	return s
+	var b strings.Builder
+	b.WriteString(first)
+	for p.peek().kind == tString {
+		b.WriteString(p.take().val)
+	}
+	return b.String()
 }
 
 func (p *parser) caseExpr() Expr {

@@ -329,6 +329,33 @@ func TestDecimalLiterals(t *testing.T) {
 	}
 }
 
+// TestRender holds the look of a message.
+func TestRender(t *testing.T) {
+	const text = "SELECT a\nFROM\tt WERE é > 1"
+	_, err := ParseSelect(text)
+	const want = "f.sql:2:13: error: [INVALID_IDENTIFIER] the name é has letters beyond A-Z\n" +
+		"    2 | FROM\tt WERE é > 1\n" +
+		"      |     \t       ^\n" +
+		"      = write it in backquotes: `é`\n"
+	if got := Render("f.sql", text, err); got != want {
+		t.Fatalf("got\n%s\nwant\n%s", got, want)
+	}
+	long := "SELECT " + strings.Repeat("aaaa + ", 100) + ")"
+	_, err = ParseSelect(long)
+	lines := strings.Split(Render("f.sql", long, err), "\n")
+	if caret := len([]rune(lines[2])) - 1; []rune(lines[1])[caret] != ')' || len(lines[1]) > 160 {
+		t.Fatalf("the caret is not under the parenthesis:\n%s\n%s", lines[1], lines[2])
+	}
+	if got := Render("f", "x", errors.New("other")); got != "f: other" {
+		t.Fatal(got)
+	}
+	for _, pos := range []Pos{{}, {9, 9}, {1, 99}} {
+		if got := RenderAt("f", "x", pos, "m", ""); !strings.Contains(got, "error: m") {
+			t.Fatal(got)
+		}
+	}
+}
+
 // FuzzParse holds that no text makes the parser panic, and that what parses prints and parses to the same tree.
 func FuzzParse(f *testing.F) {
 	for _, s := range fuzzSeeds {
