@@ -66,7 +66,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	if s.Page != nil {
-		mux.Handle("GET /", s.Page)
+		mux.Handle("/", s.Page)
 	}
 	return mux
 }

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"signalbox/cmd/signalbox/client"
+	"signalbox/core/api"
+	"signalbox/core/catalog"
+)
+
+// defaultCore is where a node listens unless told otherwise.
+const defaultCore = "http://127.0.0.1:7080"
+
+func coreFlag(c *cobra.Command) *string {
+	d := defaultCore
+	if env := os.Getenv("SIGNALBOX_CORE"); env != "" {
+		d = env
+	}
+	return c.Flags().String("core", d, "address of a core node, or several with commas (or SIGNALBOX_CORE)")
+}
+
+func queryCommand() *cobra.Command {
+	c := &cobra.Command{Use: "query SQL", Short: "Ask the running cluster: streaming tables, $late, $rejected and live state", Args: cobra.ExactArgs(1)}
+	node := coreFlag(c)
+	format := c.Flags().String("format", "table", "table, jsonl or csv")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		rows, err := client.New(*node).Query(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return printRows(c.OutOrStdout(), *format, rows)
+	}
+	return c
+}
+
+func printRows(w io.Writer, format string, rows *client.Rows) error {
+	switch format {
+	case "jsonl":
+		for _, r := range rows.Rows {
+			fmt.Fprintln(w, jsonObject(rows.Columns, r))
+		}
+		return nil
+	case "csv":
+		fmt.Fprintln(w, csvLine(len(rows.Columns), func(i int) string { return rows.Columns[i].Name }))
+		for _, r := range rows.Rows {
+			fmt.Fprintln(w, csvLine(len(r), func(i int) string { return plain(r[i], "") }))
+		}
+		return nil
+	case "table":
+		return printTable(w, rows)
+	}
+	return fmt.Errorf("unknown format %q: write table, jsonl or csv", format)
+}
+
+func jsonObject(columns []client.Column, values []json.RawMessage) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, v := range values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, _ := json.Marshal(columns[i].Name) // a string always marshals
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(v)
+	}
+	return b.String() + "}"
+}
+
+func csvLine(n int, cell func(int) string) string {
+	cells := make([]string, n)
+	for i := range cells {
+		cells[i] = cell(i)
+		if strings.ContainsAny(cells[i], ",\"\r\n") {
+			cells[i] = `"` + strings.ReplaceAll(cells[i], `"`, `""`) + `"`
+		}
+	}
+	return strings.Join(cells, ",")
+}
+
+// plain is a JSON value as people write it: strings without quotes.
+func plain(v json.RawMessage, null string) string {
+	var s string
+	switch {
+	case string(v) == "null":
+		return null
+	case len(v) > 0 && v[0] == '"' && json.Unmarshal(v, &s) == nil:
+		return s
+	}
+	return string(v)
+}
+
+func printTable(w io.Writer, rows *client.Rows) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range rows.Columns {
+		fmt.Fprintf(t, "%s\t", c.Name)
+	}
+	fmt.Fprintln(t)
+	for _, r := range rows.Rows {
+		for _, v := range r {
+			fmt.Fprintf(t, "%s\t", plain(v, "NULL"))
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d rows as of log index %d\n", len(rows.Rows), rows.Index)
+	return err
+}
+
+func statusCommand() *cobra.Command {
+	c := &cobra.Command{Use: "status", Short: "Nodes, leader, agents, lag, sinks and refused readings", Args: cobra.NoArgs}
+	node := coreFlag(c)
+	asJSON := c.Flags().Bool("json", false, "the answer as the node gives it")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		s, err := client.New(*node).Status(c.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			e := json.NewEncoder(c.OutOrStdout())
+			e.SetIndent("", "  ")
+			return e.Encode(s)
+		}
+		return printStatus(c.OutOrStdout(), s)
+	}
+	return c
+}
+
+func printStatus(w io.Writer, s *api.Status) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "node %s (%s), term %d, applied %d of %d\n", s.Node, s.Role, s.Term, s.Index, s.Commit)
+	if s.Fault != "" {
+		fmt.Fprintf(t, "FAULT: %s\n", s.Fault)
+	}
+	r := s.Readings
+	fmt.Fprintf(t, "readings: received %d = applied %d + duplicate %d + rejected %d; late rows %d\n", r.Received, r.Applied, r.Duplicate, r.Rejected, r.Late)
+	for _, reason := range sortedKeys(s.Rejected) {
+		fmt.Fprintf(t, "  rejected %s: %d\n", reason, s.Rejected[reason])
+	}
+	fmt.Fprintln(t, "\nNODE\tADDRESS\tROLE")
+	for _, n := range s.Nodes {
+		role := "follower"
+		if n.Leader {
+			role = "leader"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", n.ID, n.Address, role)
+	}
+	fmt.Fprintln(t, "\nAGENT\tSTANDING\tAPPLIED BATCHES\tLAG\tWAITING\tREADINGS\tDUPLICATE\tREJECTED\tLAST SEEN")
+	for _, a := range s.Agents {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\n", a.ID, a.Standing, a.AppliedSeq, a.Lag, a.Waiting, a.Applied, a.Duplicate, a.Rejected, a.LastSeen)
+	}
+	fmt.Fprintln(t, "\nSINK\tSCOPE\tBEHIND\tROWS\tREFUSED\tRETRIES\tERROR")
+	for _, k := range s.Sinks {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\n", k.Name, k.Scope, k.Lag, k.Rows, k.Refused, k.Retries, k.Error)
+	}
+	fmt.Fprintln(t, "\nTABLE\tKIND\tROWS\tWATERMARK")
+	for _, x := range s.Tables {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\n", x.Name, x.Kind, x.Rows, x.Watermark)
+	}
+	return t.Flush()
+}
+
+func applyCommand() *cobra.Command {
+	c := &cobra.Command{Use: "apply FILE.sql RULES.yaml TABLE=FILE.csv …", Short: "Load pipeline SQL, rule files and static tables into the running cluster", Args: cobra.MinimumNArgs(1)}
+	node := coreFlag(c)
+	dry := c.Flags().Bool("dry-run", false, "check everything and change nothing")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		files, tables, err := applyArgs(args)
+		if err != nil {
+			return err
+		}
+		return apply(c, client.New(*node), files, tables, *dry)
+	}
+	return c
+}
+
+// upload is a static table and the file of its rows.
+type upload struct{ table, file string }
+
+func applyArgs(args []string) (files []catalog.Document, tables []upload, err error) {
+	for _, a := range args {
+		if table, file, ok := strings.Cut(a, "="); ok {
+			tables = append(tables, upload{table, file})
+			continue
+		}
+		text, err := os.ReadFile(a)
+		if err != nil {
+			return nil, nil, err
+		}
+		kind, err := catalog.KindOf(a)
+		if err != nil {
+			return nil, nil, err
+		}
+		files = append(files, catalog.Document{Name: a, Kind: kind, Text: string(text)})
+	}
+	return files, tables, nil
+}
+
+func apply(c *cobra.Command, core *client.Client, files []catalog.Document, tables []upload, dry bool) error {
+	out := c.OutOrStdout()
+	if len(files) > 0 {
+		res, err := core.Apply(c.Context(), files, dry)
+		if err != nil {
+			return err
+		}
+		for _, o := range res.Applied {
+			fmt.Fprintln(out, o.Name+": "+outcome(o, dry))
+		}
+		if res.Error != "" {
+			return fmt.Errorf("%s", res.Error)
+		}
+	}
+	for _, t := range tables {
+		if dry {
+			fmt.Fprintf(out, "%s: not uploaded (dry run)\n", t.table)
+			continue
+		}
+		if err := core.Upload(c.Context(), t.table, t.file); err != nil {
+			return fmt.Errorf("%s=%s: %w", t.table, t.file, err)
+		}
+		fmt.Fprintf(out, "%s: rows of %s are active\n", t.table, t.file)
+	}
+	return nil
+}
+
+func outcome(o catalog.Outcome, dry bool) string {
+	switch {
+	case o.Unchanged:
+		return "unchanged"
+	case dry:
+		return "would be applied"
+	}
+	return fmt.Sprintf("applied at log index %d", o.Index)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
