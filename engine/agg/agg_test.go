@@ -254,7 +254,10 @@ func reload(t *testing.T, c *aggCase, f Func, a Accumulator) Accumulator {
 
 // A decoder given garbage ends with an error or a state, never a panic.
 func FuzzDecodeState(f *testing.F) {
-	f.Add(0, []byte{1, 2, 3})
+	for i := range aggCases {
+		f.Add(i, append([]byte{0x1f}, make([]byte, 200)...)) // every group has a value, all counts are 0
+		f.Add(i, bytes.Repeat([]byte{1, 2}, 100))
+	}
 	f.Fuzz(func(t *testing.T, which int, b []byte) {
 		c := &aggCases[uint(which)%uint(len(aggCases))]
 		fn, _ := c.bind(t)

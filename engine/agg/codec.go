@@ -317,3 +317,12 @@ func (d *decoder) floats(n int) []float64 {
 	}
 	return out
 }
+
+// positive refuses counts below 0, and of 0 where has says that there are values.
+func (d *decoder) positive(has []bool, counts []int64) {
+	for i, c := range counts {
+		if c < 0 || c == 0 && i < len(has) && has[i] {
+			d.fail("a count is out of range")
+		}
+	}
+}

@@ -213,6 +213,7 @@ func (a *avgFloat) Encode(w io.Writer, n int) error {
 func (a *avgFloat) Decode(r io.Reader, n int) error {
 	d := newDecoder(r)
 	a.n = d.ints(n)
+	d.positive(nil, a.n)
 	a.sum = d.floats(n)
 	return d.err
 }

@@ -165,6 +165,7 @@ func (a *sumInt) Decode(r io.Reader, n int) error {
 	a.has, a.sum = d.bools(n), d.ints(n)
 	if a.mean {
 		a.n = d.ints(n)
+		d.positive(a.has, a.n)
 	}
 	if a.try {
 		a.broken = d.bools(n)
@@ -279,6 +280,7 @@ func (a *sumDec) Decode(r io.Reader, n int) error {
 	for i := 0; i < n && d.err == nil; i++ {
 		a.vals = append(a.vals, column.Decimal128{Hi: d.varint(), Lo: d.uvarint()})
 	}
+	d.positive(nil, a.n)
 	return d.err
 }
 

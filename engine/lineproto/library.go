@@ -50,8 +50,9 @@ func (e *entry) reset() {
 type library struct {
 	win   *window
 	dec   *lp.Decoder
-	given int  // bytes handed over for this entry, from win.pos
-	sent  int  // of the physical line being handed over: bytes still to give
+	given int    // bytes handed over for this entry, from win.pos
+	rest  []byte // of the physical line being handed over, as the library gets it
+	newer newer
 	drain bool // give nothing more: the decoder finishes what it holds
 	long  bool // the entry went past MaxLine
 }
@@ -63,20 +64,20 @@ func (l *library) Read(p []byte) (int, error) {
 	if l.drain {
 		return 0, io.EOF
 	}
-	if l.sent == 0 {
+	if len(l.rest) == 0 {
 		end, ok := l.win.lineEnd(l.given)
 		if !ok || end > MaxLine {
 			l.long = true
 			return 0, errLong
 		}
-		if l.sent = end - l.given; l.sent == 0 {
+		if end == l.given {
 			return 0, io.EOF
 		}
+		l.rest = l.newer.line(l.win.buf[l.win.pos+l.given : l.win.pos+end])
+		l.given = end
 	}
-	from := l.win.pos + l.given
-	n := copy(p, l.win.buf[from:from+l.sent])
-	l.given += n
-	l.sent -= n
+	n := copy(p, l.rest)
+	l.rest = l.rest[n:]
 	return n, nil
 }
 
@@ -87,11 +88,17 @@ func (l *library) each(e *entry, yield func(err error)) {
 	if l.dec == nil {
 		l.dec = lp.NewDecoder(l)
 	}
-	l.given, l.sent, l.drain, l.long = 0, 0, false, false
+	l.given, l.rest, l.drain, l.long = 0, nil, false, false
+	l.newer.where, l.newer.marked = inMeasurement, false
 	e.line, e.offset = l.win.line+1, l.win.base+int64(l.win.pos)
 	for l.dec.Next() {
 		e.reset()
 		err := decode(l.dec, e)
+		if l.newer.marked {
+			for i := range e.tags {
+				e.tags[i].value = restore(e.tags[i].value)
+			}
+		}
 		e.text = l.win.buf[l.win.pos : l.win.pos+min(l.given, MaxText)]
 		if l.long {
 			l.tooLong(e, yield)

@@ -2,7 +2,8 @@
 // files and declared streams, Decoder for messages whose streams are not known.
 //
 // It promises exactly what github.com/influxdata/line-protocol/v2 accepts,
-// refuses and reads, within the limits below: a scanner of our own stands in
+// refuses and reads, within the limits below and with the two points in which
+// the published corpus is newer (see newer.go): a scanner of our own stands in
 // front for ordinary lines and hands every other line to the library. A line
 // that cannot be taken is reported alone, the rest goes on. It refuses to know
 // queries, files and clocks.

@@ -38,7 +38,6 @@ type Reader struct {
 	plain   []byte
 	entry   entry
 	refused int64
-	lines   int64
 	slow    int64
 }
 

@@ -123,6 +123,7 @@ var seeds = []string{
 	"bus note=\"unterminated\nbus passengers=1i 1\n",
 	"bus,time=x time=5i,passengers=1i 3\nbus x=1 \ry\nbus passengers=1i 3\n",
 	"bus passengers=1i 3",
+	"bus note=\"a\\tb\\\\n\" 1\nbus,bus=x\x01y note=\"c\\\n\" 2\nbus,bus=x\x01y note=\"\" 3\nbus,bus=x\x01y note=\"\" 3\n",
 }
 
 func TestScannerIsLibrary(t *testing.T) {

@@ -18,7 +18,6 @@ type stream struct {
 	batch   *column.Batch
 	started bool
 	n       int // rows in batch
-	perUnit int64
 	micros  bool
 	shapes  []*shape
 	set     []bool
