@@ -49,7 +49,7 @@ func (k *calls) add(ctx *expr.Context, accs []agg.Accumulator, gids, sel []int32
 	for i, acc := range accs {
 		g, s := gids, sel
 		if k.list[i].Filter != nil {
-			k.gids, k.sel = k.gids[:0], k.sel[:0]
+			k.gids, k.sel = none(k.gids), none(k.sel)
 			for j, n := 0, len(gids); j < n; j++ {
 				if r := at(sel, j); k.pass[i][r] {
 					k.gids, k.sel = append(k.gids, gids[j]), append(k.sel, r)
@@ -174,7 +174,7 @@ func (k *keys) groups(c *chunk, sel []int32, full bool) (gids, rows []int32) {
 	if sel == nil {
 		sel = identity(n)
 	}
-	k.gids, k.sel = k.gids[:0], k.sel[:0]
+	k.gids, k.sel = none(k.gids), none(k.sel)
 	for _, r := range sel {
 		k.one = k.table.Find(k.cols, []int32{r}, k.one)
 		if k.one[0] < 0 && !full && k.table.Live() < k.p.opt.MaxKeys {

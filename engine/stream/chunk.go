@@ -200,6 +200,14 @@ func take(dst, src *column.Column, sel []int32, n int) {
 	}
 }
 
+// none empties a list of rows. It is never nil, because a nil list means all rows.
+func none(buf []int32) []int32 {
+	if buf == nil {
+		return make([]int32, 0, 64)
+	}
+	return buf[:0]
+}
+
 // identity returns 0..n-1.
 func identity(n int) []int32 {
 	out := make([]int32, n)
@@ -224,7 +232,7 @@ func takeBatch(dst, src *column.Batch, sel []int32) {
 
 // truths returns the rows of sel where cond is true.
 func truths(cond *column.Column, sel []int32, n int, out []int32) []int32 {
-	out = out[:0]
+	out = none(out)
 	nulls := cond.HasNulls()
 	if cond.Type.Kind == column.Void {
 		return out
@@ -254,7 +262,7 @@ func (p *Pipeline) dropFailed(ctx *expr.Context, c *chunk, sel []int32, buf *[]i
 	for _, e := range ctx.Errors {
 		p.refuse(c, int(e.Row), "expression", e.Err)
 	}
-	out := (*buf)[:0]
+	out := none(*buf)
 	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
 		if r := at(sel, i); !ctx.Failed(r) {
 			out = append(out, r)

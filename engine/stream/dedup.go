@@ -61,7 +61,7 @@ func (o *dedupOp) push(c *chunk) {
 	}
 	o.keys.eval(&o.ctx, c.b, sel)
 	gids, sel := o.keys.groups(c, sel, o.over)
-	o.sel = o.sel[:0]
+	o.sel = none(o.sel)
 	for i, g := range gids {
 		r := at(sel, i)
 		for int(g) >= len(o.until) {
@@ -106,7 +106,7 @@ func (o *dedupOp) expiry(b *column.Batch, r int) int64 {
 
 func (o *dedupOp) dropLate(c *chunk, sel []int32) []int32 {
 	t := c.b.Cols[o.node.EventKey]
-	o.late = o.late[:0]
+	o.late = none(o.late)
 	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
 		r := at(sel, i)
 		if !t.IsNull(int(r)) && t.Type.Kind != column.Struct && t.I64[r] <= o.m.late {

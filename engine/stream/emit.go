@@ -63,7 +63,7 @@ func (e *emitter) flush() {
 
 // dropErrors leaves out rows whose aggregate could not be computed (an average that overflows).
 func (e *emitter) dropErrors() {
-	e.bad = e.bad[:0]
+	e.bad = none(e.bad)
 	k := 0
 	for r := int32(0); int(r) < e.out.Len; r++ {
 		if k < len(e.errs) && e.errs[k].Row == r {

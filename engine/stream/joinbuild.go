@@ -16,7 +16,3 @@ func (b *builder) join(n *plan.Join, next operator) (flow, error) {
 	}
 	return b.unary(n.Left, op)
 }
-
-func (b *builder) streamJoin(n *plan.Join, next operator) (flow, error) {
-	return flow{}, refuseNode("UNSUPPORTED_STREAMING_OPERATOR", "stream-stream join")
-}

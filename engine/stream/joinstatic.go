@@ -312,7 +312,7 @@ func (o *staticJoinOp) emitMarks(c *chunk, sel []int32) {
 		o.m.next.push(&out)
 		return
 	}
-	o.sel = o.sel[:0]
+	o.sel = none(o.sel)
 	for i, r := range sel {
 		m := o.mark[i]
 		if o.kind == plan.Semi && !m.Null && m.I != 0 || o.kind == plan.Anti && !m.Null && m.I == 0 {

@@ -84,7 +84,7 @@ func (o *keyedOp) dropExpired(c *chunk, sel []int32) []int32 {
 	if o.ttl == 0 || c.time == nil || wm == noMark || !c.time.HasNulls() && minTime(c.time.I64, sel, c.b.Len)+o.ttl > wm {
 		return sel
 	}
-	out := o.rows[:0]
+	out := none(o.rows)
 	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
 		r := at(sel, i)
 		if !c.time.IsNull(int(r)) && c.time.I64[r]+o.ttl <= wm {

@@ -153,7 +153,7 @@ func dropDeleted(c *chunk, sel []int32, buf *[]int32) []int32 {
 	if c.del == nil {
 		return sel
 	}
-	out := (*buf)[:0]
+	out := none(*buf)
 	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
 		if r := at(sel, i); !c.del[r] {
 			out = append(out, r)
@@ -201,7 +201,7 @@ func (o *paneOp) dropLate(c *chunk, t *column.Column, sel []int32) []int32 {
 		}
 		return sel
 	}
-	o.late = o.late[:0]
+	o.late = none(o.late)
 	for i, k := 0, lenOf(sel, n); i < k; i++ {
 		r := at(sel, i)
 		switch {

@@ -112,7 +112,7 @@ func (o *sessionOp) spansOf(c *chunk, t, gap *column.Column, sel []int32) []int3
 	if o.m != nil && o.p.mode != plan.Complete {
 		late = o.m.late
 	}
-	out := o.bad[:0]
+	out := none(o.bad)
 	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
 		r := at(sel, i)
 		if t.IsNull(int(r)) || gap != nil && (gap.IsNull(int(r)) || gap.I64[r] <= 0) {

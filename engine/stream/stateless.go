@@ -174,7 +174,7 @@ func (o *filterOp) push(c *chunk) {
 // any more, and rows that are deleted, go on as deletions.
 func (o *filterOp) pushRevised(c *chunk, cond *column.Column) {
 	o.c = *c
-	o.sel = o.sel[:0]
+	o.sel = none(o.sel)
 	o.gone = growBools(o.gone, c.b.Len)
 	for _, e := range o.ctx.Errors {
 		if !c.deleted(int(e.Row)) {
@@ -241,7 +241,7 @@ func (o *projectOp) push(c *chunk) {
 
 // keepDeleted drops failing rows unless they are deletions, whose values do not matter.
 func (o *projectOp) keepDeleted(c *chunk) []int32 {
-	o.sel = o.sel[:0]
+	o.sel = none(o.sel)
 	for i, n := 0, c.rows(); i < n; i++ {
 		r := c.row(i)
 		if !o.ctx.Failed(int32(r)) || c.deleted(r) {
@@ -270,7 +270,7 @@ type limitOp struct {
 
 func (o *limitOp) push(c *chunk) {
 	o.c = *c
-	o.sel = o.sel[:0]
+	o.sel = none(o.sel)
 	for i, n := 0, c.rows(); i < n; i++ {
 		switch {
 		case o.skipped < o.offset:

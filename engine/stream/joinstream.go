@@ -1,0 +1,410 @@
+package stream
+
+import (
+	"signalbox/engine/column"
+	"signalbox/engine/expr"
+	"signalbox/engine/plan"
+)
+
+// streamJoinOp joins two streams. Each side remembers its rows until the
+// watermark and the bound on the event times say that no match can come.
+type streamJoinOp struct {
+	p     *Pipeline
+	node  *plan.Join
+	next  operator
+	m     *mark
+	side  [2]joinSide
+	byKey bool // the event times are themselves equal keys
+	cond  expr.Context
+	pairs *column.Batch
+	out   *column.Batch
+	c     chunk
+	ids   []RowID
+	over  bool
+}
+
+// joinSide is the left (0) or right (1) input.
+type joinSide struct {
+	o     *streamJoinOp
+	no    int
+	time  int // event time ordinal, -1 = none
+	keys  *keys
+	store *rowStore
+	ctx   expr.Context
+	bad   []int32
+	late  []int32
+	outer bool // its rows without a match are emitted
+
+	rows  []int32 // candidate pairs: row of the chunk,
+	slots []int32 // and slot of the other side
+	hit   []bool  // per row of the chunk: it has a match
+}
+
+func (b *builder) streamJoin(n *plan.Join, next operator) (flow, error) {
+	switch n.Kind {
+	case plan.Inner, plan.Left, plan.Right, plan.Full, plan.Semi:
+	default:
+		return flow{}, refuseNode("UNSUPPORTED_STREAMING_OPERATOR", "two streams can be joined by INNER, LEFT, RIGHT, FULL and LEFT SEMI JOIN only; for anything else keep one side as a static table")
+	}
+	if len(n.LeftKeys) == 0 && n.Bound == nil {
+		return flow{}, refuseNode("UNSUPPORTED_STREAMING_OPERATOR", "a join of two streams needs an equality; without one every row would be compared with every row")
+	}
+	op := &streamJoinOp{p: b.p, node: n, next: next}
+	left := newKeys(b.p, n.LeftKeys)
+	right := newKeys(b.p, n.RightKeys)
+	right.table = left.table
+	op.side[0] = joinSide{o: op, no: 0, time: n.LeftTime, keys: left, store: newRowStore(n.Left.Schema()), outer: n.Kind == plan.Left || n.Kind == plan.Full}
+	op.side[1] = joinSide{o: op, no: 1, time: n.RightTime, keys: right, store: newRowStore(n.Right.Schema()), outer: n.Kind == plan.Right || n.Kind == plan.Full}
+	fields := append(append([]column.Field{}, n.Left.Schema().Fields...), n.Right.Schema().Fields...)
+	op.pairs = column.NewBatch(&column.Schema{Fields: fields, Time: -1}, 0)
+	op.out = column.NewBatch(n.Out, 0)
+	op.byKey = equalTimes(n)
+	lf, err := b.build(n.Left, sideInput{s: &op.side[0]})
+	if err != nil {
+		return flow{}, err
+	}
+	rf, err := b.build(n.Right, sideInput{s: &op.side[1]})
+	if err != nil {
+		return flow{}, err
+	}
+	b.add(op)
+	op.m = b.merge(lf.mark, rf.mark)
+	out := op.m
+	if hold := op.hold(); op.m != nil && hold > 0 {
+		out = &mark{inputs: []*mark{op.m}, hold: hold, late: noMark, evict: noMark}
+		b.p.marks = append(b.p.marks, out)
+	}
+	return flow{mark: out}, nil
+}
+
+// equalTimes reports whether one pair of equality keys is the two event times.
+func equalTimes(n *plan.Join) bool {
+	for i := range n.LeftKeys {
+		l, ok1 := expr.ColumnOrdinal(n.LeftKeys[i])
+		r, ok2 := expr.ColumnOrdinal(n.RightKeys[i])
+		if ok1 && ok2 && l == n.LeftTime && r == n.RightTime {
+			return true
+		}
+	}
+	return false
+}
+
+// sideInput is what the plan below one side pushes into.
+type sideInput struct {
+	stateless
+	s *joinSide
+}
+
+func (i sideInput) push(c *chunk) { i.s.push(c) }
+
+// expiry is when a row of this side can be forgotten: when the watermark
+// reaches it. Spark computes it in whole milliseconds, one before the bound.
+func (s *joinSide) expiry(t *column.Column, r int) int64 {
+	o, b := s.o, s.o.node.Bound
+	if s.time < 0 || o.m == nil || t == nil || t.IsNull(r) {
+		return never
+	}
+	at := t.I64[r]
+	switch {
+	case o.byKey:
+		return at
+	case b == nil || o.side[1-s.no].time < 0:
+		return never
+	case s.no == 0 && b.HasHi:
+		return ceilMillis(at) + b.Hi + 1
+	case s.no == 1 && b.HasLo:
+		return ceilMillis(at) - b.Lo + 1
+	}
+	return never
+}
+
+func ceilMillis(t int64) int64 { return -floorDiv(-t, 1000) * 1000 }
+
+// hold is how far the output's event times may be behind the watermark.
+func (o *streamJoinOp) hold() int64 {
+	b := o.node.Bound
+	if b == nil || o.byKey {
+		return 0
+	}
+	h := int64(0)
+	if b.HasHi {
+		h = max(h, ceilMillis(b.Hi+1))
+	}
+	if b.HasLo {
+		h = max(h, ceilMillis(1-b.Lo))
+	}
+	return h
+}
+
+func (s *joinSide) push(c *chunk) {
+	o := s.o
+	s.ctx.Reset()
+	s.keys.eval(&s.ctx, c.b, c.sel)
+	sel := o.p.dropFailed(&s.ctx, c, c.sel, &s.bad)
+	sel = s.dropLate(c, dropDeleted(c, sel, &s.late))
+	if len(sel) == 0 {
+		return
+	}
+	gids, sel := s.keys.groups(c, sel, o.over)
+	if len(gids) == 0 {
+		return
+	}
+	other := &o.side[1-s.no]
+	s.rows, s.slots = s.rows[:0], s.slots[:0]
+	for i, r := range sel {
+		if s.nullKey(int(r)) {
+			gids[i] = -1
+		}
+		for x := other.store.first(gids[i]); x > 0; x = other.store.next[x-1] {
+			s.rows, s.slots = append(s.rows, r), append(s.slots, x-1)
+		}
+	}
+	s.match(c, other)
+	s.remember(c, gids, sel)
+	for _, g := range gids { // only now: rows of one batch share keys
+		o.dropKey(g)
+	}
+}
+
+func (s *joinSide) nullKey(r int) bool {
+	for i, c := range s.keys.cols {
+		if c.IsNull(r) && !(i < len(s.o.node.NullSafe) && s.o.node.NullSafe[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *joinSide) dropLate(c *chunk, sel []int32) []int32 {
+	o := s.o
+	out := none(s.bad)
+	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
+		r := at(sel, i)
+		if s.time >= 0 && o.m != nil && o.m.late != noMark {
+			if t := c.b.Cols[s.time]; !t.IsNull(int(r)) && t.I64[r] <= o.m.late {
+				o.p.late(c, int(r), "")
+				continue
+			}
+		}
+		out = append(out, r)
+	}
+	s.bad = out
+	return out
+}
+
+// match keeps the candidates for which the whole condition holds and emits what follows from them.
+func (s *joinSide) match(c *chunk, other *joinSide) {
+	o := s.o
+	s.hit = growBools(s.hit, c.b.Len)
+	if len(s.rows) == 0 {
+		return
+	}
+	b := s.pairBatch(c, other)
+	passed := identity(b.Len)
+	if o.node.Cond != nil {
+		o.cond.Reset()
+		passed = truths(o.node.Cond.Eval(&o.cond, b, nil), nil, b.Len, nil)
+		for _, e := range o.cond.Errors {
+			o.p.refuse(c, int(s.rows[e.Row]), "expression", e.Err)
+		}
+	}
+	if o.node.Kind == plan.Semi {
+		s.semi(c, other, passed)
+		return
+	}
+	o.out.Reset()
+	o.ids = o.ids[:0]
+	for _, i := range passed {
+		r, slot := int(s.rows[i]), s.slots[i]
+		s.hit[r], other.store.matched[slot] = true, true
+		l, x := c.id(o.p, r), other.store.ids[slot]
+		if s.no == 1 {
+			l, x = x, l
+		}
+		o.ids = append(o.ids, pairID(l, x))
+	}
+	takeBatch(o.out, b, passed)
+	o.send()
+}
+
+// pairBatch builds the candidates in the order left, right.
+func (s *joinSide) pairBatch(c *chunk, other *joinSide) *column.Batch {
+	b := s.o.pairs
+	nl := len(s.o.node.Left.Schema().Fields)
+	mine, theirs := b.Cols[:nl], b.Cols[nl:]
+	if s.no == 1 {
+		mine, theirs = theirs, mine
+	}
+	fill := func(dst []*column.Column, src []*column.Column, rows []int32) {
+		for i, col := range dst {
+			col.Reset()
+			if col.Dict != nil {
+				col.Dict = column.NewDict()
+			}
+			take(col, src[i], rows, len(rows))
+		}
+	}
+	fill(mine, c.b.Cols, s.rows)
+	fill(theirs, other.store.rows.Cols, s.slots)
+	b.Len = len(s.rows)
+	return b
+}
+
+// semi emits each left row once, with its first match; a matched left row is not kept.
+func (s *joinSide) semi(c *chunk, other *joinSide, passed []int32) {
+	o := s.o
+	o.out.Reset()
+	o.ids = o.ids[:0]
+	var gone []int32
+	for _, i := range passed {
+		r, slot := s.rows[i], s.slots[i]
+		if s.no == 0 {
+			if !s.hit[r] {
+				s.hit[r] = true
+				o.ids = append(o.ids, c.id(o.p, int(r)))
+				takeBatch(o.out, c.b, []int32{r})
+			}
+			continue
+		}
+		if !other.store.matched[slot] {
+			other.store.matched[slot] = true
+			gone = append(gone, slot)
+			o.ids = append(o.ids, other.store.ids[slot])
+			takeBatch(o.out, other.store.rows, []int32{slot})
+		}
+	}
+	o.send()
+	for _, slot := range gone {
+		other.store.remove(slot)
+	}
+}
+
+func (o *streamJoinOp) send() {
+	if o.out.Len == 0 {
+		return
+	}
+	o.c = chunk{b: o.out, ids: o.ids}
+	if t := o.node.LeftTime; t >= 0 {
+		o.c.time = o.out.Cols[t]
+	}
+	o.next.push(&o.c)
+	for _, c := range o.out.Cols {
+		if c.Dict != nil {
+			c.Reset()
+			c.Dict = column.NewDict()
+		}
+	}
+}
+
+// remember stores the rows that may match later, or that must be emitted without a match.
+func (s *joinSide) remember(c *chunk, gids, sel []int32) {
+	semi := s.o.node.Kind == plan.Semi
+	for i, r := range sel {
+		if gids[i] < 0 && !s.outer || semi && s.no == 0 && s.hit[r] {
+			continue
+		}
+		var t *column.Column
+		if s.time >= 0 {
+			t = c.b.Cols[s.time]
+		}
+		s.store.add(c.b, int(r), c.id(s.o.p, int(r)), gids[i], s.hit[r], s.expiry(t, int(r)))
+	}
+}
+
+// forget drops a stored row, and its key when no side needs it.
+func (o *streamJoinOp) forget(s *joinSide, slot int32) {
+	g := s.store.gids[slot]
+	s.store.remove(slot)
+	o.dropKey(g)
+}
+
+// dropKey forgets a key that neither side has rows of.
+func (o *streamJoinOp) dropKey(g int32) {
+	if t := o.side[0].keys.table; g >= 0 && t.Alive(g) && o.side[0].store.first(g) == 0 && o.side[1].store.first(g) == 0 {
+		t.Remove(g)
+	}
+}
+
+func (o *streamJoinOp) push(*chunk) {}
+
+func (o *streamJoinOp) wants() bool {
+	return o.m != nil && len(o.side[0].store.wait)+len(o.side[1].store.wait) > 0
+}
+
+func (o *streamJoinOp) close() {
+	if o.m != nil && o.m.evict != noMark {
+		for i := range o.side {
+			o.evict(&o.side[i], o.m.evict)
+		}
+	}
+	_, b := o.size()
+	o.over = b > o.p.opt.MaxStateBytes
+}
+
+// evict forgets the rows that can find no match any more and emits those that never had one.
+func (o *streamJoinOp) evict(s *joinSide, mark int64) {
+	o.out.Reset()
+	o.ids = o.ids[:0]
+	for {
+		x, ok := s.store.wait.due(mark)
+		if !ok {
+			break
+		}
+		if !s.store.alive[x.n] || s.expiryOf(int(x.n)) != x.at {
+			continue // it left earlier (a semi join), and its slot may have another row
+		}
+		if s.outer && !s.store.matched[x.n] {
+			o.single(s, x.n)
+		}
+		o.forget(s, x.n)
+	}
+	o.send()
+}
+
+func (s *joinSide) expiryOf(slot int) int64 {
+	if s.time < 0 {
+		return never
+	}
+	return s.expiry(s.store.rows.Cols[s.time], slot)
+}
+
+// single appends a row without match, the other side NULL.
+func (o *streamJoinOp) single(s *joinSide, slot int32) {
+	from := 0
+	if s.no == 1 {
+		from = len(o.node.Left.Schema().Fields)
+	}
+	for i, col := range o.out.Cols {
+		if j := i - from; j >= 0 && j < len(s.store.rows.Cols) {
+			col.Append(s.store.rows.Cols[j].Datum(int(slot)))
+		} else {
+			col.AppendNull()
+		}
+	}
+	o.out.Len++
+	id := pairID(s.store.ids[slot], RowID{})
+	if s.no == 1 {
+		id = pairID(RowID{}, s.store.ids[slot])
+	}
+	o.ids = append(o.ids, id)
+}
+
+func (o *streamJoinOp) size() (keys, bytes int64) {
+	l, r := o.side[0].store, o.side[1].store
+	return l.live + r.live, l.bytes() + r.bytes() + int64(o.side[0].keys.table.Bytes())
+}
+
+func (o *streamJoinOp) save(e *encoder) {
+	saveTable(e, o.side[0].keys.table)
+	for i := range o.side {
+		o.side[i].store.save(e)
+	}
+}
+
+func (o *streamJoinOp) load(d *decoder) {
+	loadTable(d, o.side[0].keys.table)
+	for i := range o.side {
+		s := &o.side[i]
+		s.store.load(d, o.side[0].keys.table.Len(), s.expiryOf)
+	}
+}
