@@ -285,7 +285,7 @@ func (p *planner) alerts() {
 			if !ok {
 				order = append(order, a.ID)
 			}
-			if !ok || a.Seq >= was.transition.Seq {
+			if !ok || b.Index > was.batch.Index || b.Index == was.batch.Index && a.Seq >= was.transition.Seq {
 				newest[a.ID] = current{a, b}
 			}
 		}

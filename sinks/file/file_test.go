@@ -22,19 +22,17 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	for _, format := range []Format{JSONL, CSV} {
-		for _, entries := range []uint64{1, 3, 1000} {
-			t.Run(fmt.Sprint(format, entries), func(t *testing.T) {
-				sinktest.Run(t, func(t *testing.T) sinktest.Target {
-					o := Options{Dir: filepath.Join(t.TempDir(), "out"), Format: format, RangeEntries: entries}
-					return sinktest.Target{
-						Open:   func() (sinks.Sink, error) { return Open(o) },
-						Rows:   func(table sinks.Table) (map[[16]byte]sinktest.Row, error) { return foldRows(o, table) },
-						Alerts: func() (map[string]sinktest.Alert, error) { return foldAlerts(o.Dir) },
-					}
-				})
+	for _, o := range []Options{{Format: JSONL, RangeEntries: 3}, {Format: CSV, RangeEntries: 1}, {Format: CSV, RangeEntries: 1000}} {
+		t.Run(fmt.Sprint(o.Format, o.RangeEntries), func(t *testing.T) {
+			sinktest.Run(t, func(t *testing.T) sinktest.Target {
+				o.Dir = filepath.Join(t.TempDir(), "out")
+				return sinktest.Target{
+					Open:   func() (sinks.Sink, error) { return Open(o) },
+					Rows:   func(table sinks.Table) (map[[16]byte]sinktest.Row, error) { return foldRows(o, table) },
+					Alerts: func() (map[string]sinktest.Alert, error) { return foldAlerts(o.Dir) },
+				}
 			})
-		}
+		})
 	}
 }
 
@@ -187,7 +185,7 @@ func foldAlerts(dir string) (map[string]sinktest.Alert, error) {
 			if err := json.Unmarshal(line, &a); err != nil {
 				return nil, err
 			}
-			if !a.Historical && a.Seq > out[a.ID].Seq {
+			if !a.Historical {
 				out[a.ID] = sinktest.Alert{Seq: a.Seq, State: a.State, Label: a.Labels["bus_id"]}
 			}
 		}

@@ -20,7 +20,7 @@ type AlertPayload struct {
 	V           int         `json:"v"`
 	ID          string      `json:"id"`      // the alert, over all its episodes
 	Episode     string      `json:"episode"` // RFC 3339: event time at which this episode began
-	Seq         uint64      `json:"seq"`     // per alert, growing: keep the highest, drop what is not higher
+	Seq         uint64      `json:"seq"`     // per alert, growing; a rule that was removed and made anew begins at 1 again. Drop what has neither a later episode nor a higher seq.
 	Group       string      `json:"group"`
 	Rule        string      `json:"rule"`
 	From        alert.State `json:"from"`

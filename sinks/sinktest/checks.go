@@ -26,7 +26,8 @@ func Checks() []Check {
 		{Name: "prepare again and with another schema", Rows: true, Run: prepareAgain},
 		{Name: "a batch that cannot be taken is refused for good", Rows: true, Run: refusal},
 		{Name: "a cancelled write can be repeated", Rows: true, Run: cancelled},
-		{Name: "alerts keep the highest sequence", Alerts: true, Run: alerts},
+		{Name: "alerts keep their newest state", Alerts: true, Run: alerts},
+		{Name: "an alert counts anew when its rule was made anew", Alerts: true, Run: ruleMadeAnew},
 		{Name: "historical alerts are not the state of now", Alerts: true, Run: historical},
 		{Name: "random history with repeats and restarts", Rows: true, Run: randomHistory},
 	}
@@ -374,4 +375,23 @@ func historical(ctx context.Context, target Target) error {
 		func() error { return s.write(1, alertBatch(1, transition("b2", 1, alert.Inactive, alert.Firing))) },
 		func() error { return s.write(2, alertBatch(2, past)) },
 		func() error { return s.alertsAre(map[string]Alert{"b2": stored("b2", 1, alert.Firing)}) })
+}
+
+func ruleMadeAnew(ctx context.Context, target Target) error {
+	s, err := start(ctx, target)
+	if err != nil {
+		return err
+	}
+	defer func() { s.Close() }()
+	old := alertBatch(1, transition("a1", 1, alert.Inactive, alert.Firing), transition("a1", 2, alert.Firing, alert.Resolved))
+	anew := transition("a1", 1, alert.Inactive, alert.Firing)
+	anew.Episode += 3_600_000_000
+	anew.At += 3_600_000_000
+	want := map[string]Alert{"a1": stored("a1", 1, alert.Firing)}
+	return all(
+		func() error { return s.write(1, old) },
+		func() error { return s.write(2, alertBatch(2, anew)) },
+		func() error { return s.alertsAre(want) },
+		func() error { return s.write(2, old, alertBatch(2, anew)) },
+		func() error { return s.alertsAre(want) })
 }

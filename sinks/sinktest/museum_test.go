@@ -16,13 +16,14 @@ import (
 type bugs struct {
 	appliesTwice, forgetsCursor, cursorRunsAhead, olderWins, ignoresDelete, resurrects, dropsNull, roundsIntegers,
 	truncatesTime, mixesTables, firstOfWriteWins, losesOnClose, neverPermanent, permanentOnCancel, alertGoesBack, historyIsNow,
-	losesCompleteness, keepsOldColumns, failsOnSecondPrepare, keepsHalfAWrite bool
+	losesCompleteness, keepsOldColumns, failsOnSecondPrepare, keepsHalfAWrite, highestSeqOnly bool
 }
 
 // place is what a model sink leaves behind.
 type place struct {
 	tables map[string]map[[16]byte]cell
 	alerts map[string]Alert
+	told   map[string]uint64 // index at which each alert was last changed
 	cursor uint64
 }
 
@@ -40,7 +41,7 @@ type model struct {
 }
 
 func newTarget(b bugs) Target {
-	p := &place{tables: map[string]map[[16]byte]cell{}, alerts: map[string]Alert{}}
+	p := &place{tables: map[string]map[[16]byte]cell{}, alerts: map[string]Alert{}, told: map[string]uint64{}}
 	return Target{
 		Open: func() (sinks.Sink, error) {
 			if b.forgetsCursor {
@@ -121,7 +122,11 @@ func (m *model) apply(b *sinks.Batch) {
 		if a.Historical && !m.bugs.historyIsNow {
 			continue
 		}
-		if a.Seq > m.at.alerts[a.ID].Seq || m.bugs.alertGoesBack {
+		if m.bugs.highestSeqOnly && a.Seq <= m.at.alerts[a.ID].Seq {
+			continue
+		}
+		if b.Index >= m.at.told[a.ID] || m.bugs.alertGoesBack {
+			m.at.told[a.ID] = b.Index
 			m.at.alerts[a.ID] = Alert{Seq: a.Seq, State: a.To, Label: a.Labels[0].Value}
 		}
 	}
@@ -222,6 +227,7 @@ func TestContractCatchesPlantedBugs(t *testing.T) {
 		"cancellation taken for a refusal":      {permanentOnCancel: true},
 		"cursor moved by a write that failed":   {keepsHalfAWrite: true},
 		"alert state goes back":                 {alertGoesBack: true, olderWins: true},
+		"alert of a rule made anew ignored":     {highestSeqOnly: true},
 		"history taken for now":                 {historyIsNow: true},
 		"completeness not stored":               {losesCompleteness: true},
 		"value of a deleted row in the new one": {keepsOldColumns: true},

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS alerts_history (
   id TEXT NOT NULL, seq INTEGER NOT NULL, historical INTEGER NOT NULL, at TEXT NOT NULL, episode TEXT NOT NULL,
   rule_group TEXT NOT NULL, rule TEXT NOT NULL, from_state TEXT NOT NULL, to_state TEXT NOT NULL, value TEXT NOT NULL,
   labels TEXT NOT NULL, annotations TEXT NOT NULL, _index INTEGER NOT NULL,
-  PRIMARY KEY (id, seq, historical)) WITHOUT ROWID;
+  PRIMARY KEY (id, seq, historical, _index)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS _alerts_history_at ON alerts_history (at);
 CREATE INDEX IF NOT EXISTS _alerts_since ON alerts (since);
 `

@@ -217,7 +217,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, episode = excluded.episode, state = excluded.state, since = excluded.since,
   value = excluded.value, labels = excluded.labels, annotations = excluded.annotations, _index = excluded._index
-WHERE excluded.seq > alerts.seq`)
+WHERE (excluded._index, excluded.seq) > (alerts._index, alerts.seq)`) // a rule made anew counts from 1 again
 	if err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (s *Sink) prune(now int64, done *Stats) error {
 			return err
 		}
 	}
-	if err := drop(`DELETE FROM alerts_history WHERE (id, seq, historical) IN (SELECT id, seq, historical FROM alerts_history WHERE at < ? ORDER BY at LIMIT ?)`); err != nil {
+	if err := drop(`DELETE FROM alerts_history WHERE (id, seq, historical, _index) IN (SELECT id, seq, historical, _index FROM alerts_history WHERE at < ? ORDER BY at LIMIT ?)`); err != nil {
 		return err
 	}
 	if err := drop(`DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE since < ? AND state IN ('resolved', 'inactive') ORDER BY since LIMIT ?)`); err != nil {
