@@ -279,6 +279,9 @@ func (b *binder) aggregateCall(c *sql.Call) (AggCall, error) {
 	in.clause = aggregateArgument
 	var out AggCall
 	args := c.Args
+	if len(args) == 0 && c.Name == "count" {
+		return out, fail(c.Pos, "WRONG_NUM_ARGS.WITH_SUGGESTION", "42605", "count needs an argument: write count(*)")
+	}
 	if len(args) == 1 {
 		if star, ok := args[0].(*sql.Star); ok {
 			if c.Name != "count" || c.Distinct && len(star.Qualifier) == 0 {
@@ -326,7 +329,7 @@ func (b *binder) aggFilter(e sql.Expr) (expr.Expr, error) {
 	if hasSubquery(e) {
 		return nil, unsupported(e.Position(), "a sub-query in FILTER", "compute it in a sub-query in FROM and filter by its column")
 	}
-	b.clause = aggregateArgument
+	b.clause = "FILTER"
 	return b.condition(e)
 }
 

@@ -214,7 +214,7 @@ func (out *AnalyticCall) bindRanking(c *sql.Call, args []expr.Expr, n *Analytic)
 		return nil
 	}
 	if len(n.Order) == 0 && c.Name != "nth_value" {
-		return fail(c.Pos, "_LEGACY_ERROR_TEMP_1037", "", "%s needs an order: write OVER (… ORDER BY …)", c.Name)
+		return fail(c.Pos, "_LEGACY_ERROR_TEMP_1037", "42K0E", "%s needs an order: write OVER (… ORDER BY …)", c.Name)
 	}
 	out.Args = args
 	var err error

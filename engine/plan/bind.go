@@ -350,7 +350,11 @@ func (b *binder) alias(e *sql.Ident) (expr.Expr, bool, error) {
 			continue
 		}
 		if found != nil && found.String() != n.expr.String() {
-			return nil, false, fail(e.Pos, "AMBIGUOUS_LATERAL_COLUMN_ALIAS", "42702", "more than one item of the select list is named `%s`", e.Parts[0])
+			condition := "AMBIGUOUS_LATERAL_COLUMN_ALIAS"
+			if b.namesFirst {
+				condition = "AMBIGUOUS_REFERENCE"
+			}
+			return nil, false, fail(e.Pos, condition, "42702", "more than one item of the select list is named `%s`", e.Parts[0])
 		}
 		found = n.expr
 	}

@@ -14,7 +14,7 @@ import (
 // text. Names of base (may be nil) are known beside those the script declares.
 func Check(text string, base Catalog) []error {
 	stmts, errs := sql.ParseScript(text)
-	c := &script{base: base, rels: map[string]Relation{}}
+	c := &script{base: base, rels: map[string]Relation{}, dropped: map[string]bool{}}
 	for _, st := range stmts {
 		errs = append(errs, c.statement(st)...)
 	}
@@ -42,9 +42,10 @@ func Position(err error) (line, col int) {
 
 // script is the catalog as a script builds it.
 type script struct {
-	base  Catalog
-	rels  map[string]Relation
-	names []string
+	base    Catalog
+	rels    map[string]Relation // without a schema: dropped, or its query has errors
+	dropped map[string]bool
+	names   []string
 }
 
 // Relation implements Catalog.
@@ -72,7 +73,7 @@ func (s *script) declare(pos sql.Pos, r Relation) []error {
 	if have, ok := s.rels[strings.ToLower(name)]; ok && have.Schema != nil {
 		return []error{fail(pos, "TABLE_OR_VIEW_ALREADY_EXISTS", "42P07", "`%s` is declared twice; drop the first or choose another name", name)}
 	}
-	s.rels[strings.ToLower(name)] = r
+	s.rels[strings.ToLower(name)], s.dropped[strings.ToLower(name)] = r, false
 	s.names = append(s.names, name)
 	return nil
 }
@@ -87,6 +88,10 @@ func (s *script) statement(st sql.Statement) []error {
 		sc.Time = -1
 		return append(errs, s.declare(st.Pos, Relation{Schema: sc})...)
 	case *sql.CreateStreamingTable:
+		if s.readsBroken(st.Query) {
+			s.rels[strings.ToLower(st.Name)] = Relation{}
+			return nil
+		}
 		opt := AnalyzeOptions{Streaming: true}
 		for _, o := range st.Options {
 			if o.Key == "mode" {
@@ -109,11 +114,29 @@ func (s *script) statement(st sql.Statement) []error {
 			return []error{fail(st.Pos, "TABLE_OR_VIEW_NOT_FOUND", "42P01", "there is no `%s` to drop", st.Name)}
 		}
 		s.rels[strings.ToLower(st.Name)] = Relation{}
+		s.dropped[strings.ToLower(st.Name)] = true
 	case *sql.SelectStatement:
+		if s.readsBroken(st.Query) {
+			return nil
+		}
 		_, errs := AnalyzeAll(st.Query, s, AnalyzeOptions{})
 		return errs
 	}
 	return nil
+}
+
+// readsBroken reports whether a query reads a table whose own query has errors:
+// one mistake is reported once.
+func (s *script) readsBroken(q *sql.Query) bool {
+	broken := false
+	sql.Walk(q, func(n sql.Node) bool {
+		if t, ok := n.(*sql.Table); ok {
+			r, known := s.rels[strings.ToLower(t.Name)]
+			broken = broken || known && r.Schema == nil && !s.dropped[strings.ToLower(t.Name)]
+		}
+		return !broken
+	})
+	return broken
 }
 
 // DeclaredSchema makes the schema of CREATE STREAM or CREATE TABLE. The event

@@ -16,7 +16,7 @@ func Explain(q *Query, o Options) string {
 	if q.Streaming {
 		explainOptions(&b, q, o)
 	} else {
-		b.WriteString("bounded query: reads what there is, keeps no state\n")
+		b.WriteString("bounded query: reads what there is, keeps no state\nplan\n")
 	}
 	explainNode(&b, q.Root, 0, o)
 	return b.String()

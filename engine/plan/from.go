@@ -116,7 +116,7 @@ func (a *analyzer) watermark(r *rel, sc scope, w *sql.Watermark) (*rel, error) {
 		return nil, fail(w.Delay.Pos, "INVALID_DELAY", "42K0E", "months and years have no fixed length; write the delay in days or less")
 	}
 	if w.Delay.Micros < 0 {
-		return nil, fail(w.Delay.Pos, "_LEGACY_ERROR_TEMP_1048", "", "the delay of a watermark may not be negative")
+		return nil, fail(w.Delay.Pos, "_LEGACY_ERROR_TEMP_1048", "42K0E", "the delay of a watermark may not be negative")
 	}
 	b := &binder{a: a, scope: sc, rel: r, clause: "WATERMARK"}
 	x, err := b.bind(w.Expr)
@@ -178,7 +178,7 @@ func (a *analyzer) dedup(r *rel, d *sql.Dedup) (*rel, error) {
 	}
 	event := r.eventColumn()
 	if d.Within && event < 0 {
-		return nil, fail(d.Pos, "_LEGACY_ERROR_TEMP_3102", "", "DEDUP … WITHIN WATERMARK needs a watermark: write WATERMARK time DELAY OF INTERVAL 10 SECONDS before it")
+		return nil, fail(d.Pos, "_LEGACY_ERROR_TEMP_3102", "42KDE", "DEDUP … WITHIN WATERMARK needs a watermark: write WATERMARK time DELAY OF INTERVAL 10 SECONDS before it")
 	}
 	for _, k := range n.Keys {
 		if r.attrs[k].event {

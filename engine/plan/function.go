@@ -124,7 +124,7 @@ func (b *binder) misplacedAggregate(e *sql.Call) error {
 		return fail(e.Pos, "INVALID_WHERE_CONDITION", "42903", "the aggregate %s may not stand in WHERE; write HAVING", e.Name)
 	case "GROUP BY":
 		return fail(e.Pos, "GROUP_BY_AGGREGATE", "42903", "the aggregate %s may not stand in GROUP BY", e.Name)
-	case aggregateArgument:
+	case aggregateArgument, "FILTER":
 		return fail(e.Pos, "NESTED_AGGREGATE_FUNCTION", "42607", "the aggregate %s stands inside another aggregate; compute the inner one in a sub-query", e.Name)
 	}
 	return fail(e.Pos, "UNSUPPORTED_EXPR_FOR_OPERATOR", "42K0E", "the aggregate %s may not stand in %s", e.Name, b.place())

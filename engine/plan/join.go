@@ -68,7 +68,6 @@ type matcher struct {
 	scope       scope
 	left, right *rel
 	node        Join
-	bound       TimeBound
 }
 
 // both is the relation a condition sees: left columns, then right.

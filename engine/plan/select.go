@@ -18,13 +18,12 @@ type item struct {
 
 // selection is one SELECT while it is planned.
 type selection struct {
-	a      *analyzer
-	sel    *sql.Select
-	order  []sql.SortItem
-	scope  scope
-	b      *binder // over the relation as it grows: FROM, WHERE, windows, aggregates, analytics
-	items  []sql.SelectItem
-	starOf map[sql.Expr]int // items made by expanding a star: the ordinal they stand for
+	a     *analyzer
+	sel   *sql.Select
+	order []sql.SortItem
+	scope scope
+	b     *binder // over the relation as it grows: FROM, WHERE, windows, aggregates, analytics
+	items []sql.SelectItem
 }
 
 // selectQuery plans SELECT … with the ORDER BY of the query around it.

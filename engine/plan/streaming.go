@@ -51,7 +51,7 @@ type checker struct {
 
 // refuse is an error that Spark raises without a condition of its own.
 func (c *checker) refuse(n Node, format string, args ...any) error {
-	return fail(c.pos[n], "_LEGACY_ERROR_TEMP_3102", "", format, args...)
+	return fail(c.pos[n], "_LEGACY_ERROR_TEMP_3102", "42KDE", format, args...)
 }
 
 func (c *checker) modeError(n Node, format string, args ...any) error {

@@ -161,6 +161,9 @@ func (b *binder) joinSubquery(q *sql.Query, operands []sql.Expr, kind JoinKind, 
 	if in.sel != nil && (in.sel.GroupBy != nil || aggregated(in.sel)) {
 		return unsupported(pos, "a sub-query that both aggregates and uses columns of the query around it", "write it as a join with a grouped sub-query in FROM")
 	}
+	if err := b.checkItems(in); err != nil {
+		return err
+	}
 	m, err := b.matcher(in)
 	if err != nil {
 		return err
@@ -180,6 +183,23 @@ func (b *binder) joinSubquery(q *sql.Query, operands []sql.Expr, kind JoinKind, 
 	}
 	b.rel, err = m.join(kind, pos)
 	return err
+}
+
+// checkItems binds the select list of a sub-query, which EXISTS does not read, for its errors.
+func (b *binder) checkItems(in *inner) error {
+	if in.sel == nil {
+		return nil
+	}
+	over := &binder{a: b.a, scope: scope{ctes: b.scope.ctes, outer: b}, rel: in.rel, shift: b.rel.width(), clause: "the select list"}
+	for _, it := range in.sel.Items {
+		if _, star := it.Expr.(*sql.Star); star || hasSubquery(it.Expr) {
+			continue
+		}
+		if _, err := over.bind(it.Expr); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // aggregated reports whether a select list has aggregates.

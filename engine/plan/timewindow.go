@@ -26,7 +26,7 @@ func (b *binder) assignWindows(es []sql.Expr) error {
 					return err
 				}
 				if windowText(again) != text {
-					return fail(c.Pos, "_LEGACY_ERROR_TEMP_1039", "", "a query may use one time window only, because two would multiply rows; put one of them into a sub-query")
+					return fail(c.Pos, "_LEGACY_ERROR_TEMP_1039", "42K0E", "a query may use one time window only, because two would multiply rows; put one of them into a sub-query")
 				}
 				b.calls[c] = b.rel.column(b.rel.width() - 1)
 				continue
@@ -175,7 +175,7 @@ func (b *binder) duration(e sql.Expr) (int64, error) {
 		return 0, err
 	}
 	if !isConstant(x) {
-		return 0, fail(e.Position(), "_LEGACY_ERROR_TEMP_1063", "", "the size, slide and start of a window must be constants, like '5 minutes'")
+		return 0, fail(e.Position(), "_LEGACY_ERROR_TEMP_1063", "42K0E", "the size, slide and start of a window must be constants, like '5 minutes'")
 	}
 	d, err := constant(x)
 	if err != nil {
@@ -188,7 +188,7 @@ func (b *binder) duration(e sql.Expr) (int64, error) {
 	case k == column.IntervalDT || k == column.BigInt || k == column.Int:
 		return d.I, nil
 	}
-	return 0, fail(e.Position(), "_LEGACY_ERROR_TEMP_1063", "", "a length of time is written as text, like '5 minutes', not as %s", x.Type())
+	return 0, fail(e.Position(), "_LEGACY_ERROR_TEMP_1063", "42K0E", "a length of time is written as text, like '5 minutes', not as %s", x.Type())
 }
 
 // fixedInterval reads an interval that has no months, in µs; a day is 24 hours.
@@ -198,7 +198,7 @@ func fixedInterval(pos sql.Pos, text string) (int64, error) {
 		return 0, fail(pos, "CANNOT_PARSE_INTERVAL", "22006", "'%s' is no interval; write for example '30 seconds', '5 minutes' or '1 day'", text)
 	}
 	if months != 0 {
-		return 0, fail(pos, "_LEGACY_ERROR_TEMP_3231", "", "'%s': months and years have no fixed length; write days", text)
+		return 0, fail(pos, "_LEGACY_ERROR_TEMP_3231", "42K0E", "'%s': months and years have no fixed length; write days", text)
 	}
 	const day = 24 * 3600 * 1_000_000
 	total := days*day + micros
