@@ -1,0 +1,213 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"signalbox/core/catalog"
+	"signalbox/engine"
+	"signalbox/engine/alert"
+	"signalbox/engine/plan"
+	"signalbox/engine/sql"
+)
+
+// checkCommand reports every error of every file at once, as a compiler does.
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE.sql RULES.yaml …",
+		Short: "Report all errors of pipeline SQL and rule files, with position and hint",
+		Long:  "Report all errors of pipeline SQL and rule files, with position and hint.\nFiles are read in order: a later file sees what an earlier one declares.",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			found := 0
+			eng := engine.New(engine.DefaultOptions())
+			for _, name := range args {
+				n, err := checkFile(c.ErrOrStderr(), eng, name)
+				if err != nil {
+					return err
+				}
+				found += n
+			}
+			if found > 0 {
+				return fmt.Errorf("%d errors", found)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%d files are right\n", len(args))
+			return nil
+		},
+	}
+}
+
+func checkFile(w io.Writer, eng *engine.Engine, name string) (int, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	kind, err := catalog.KindOf(name)
+	if err != nil {
+		return 0, err
+	}
+	if kind == catalog.Rules {
+		return checkRules(w, eng, name, text), nil
+	}
+	errs := plan.Check(string(text), known(eng))
+	if len(errs) == 0 {
+		errs = declare(eng, string(text)) // what only the executor can refuse
+	}
+	for _, e := range errs {
+		fmt.Fprint(w, render(name, string(text), e))
+	}
+	return len(errs), nil
+}
+
+// declare runs the declarations of a script, so that later files and the executor see them.
+func declare(eng *engine.Engine, text string) (errs []error) {
+	statements, _ := sql.ParseScript(text) // checked before
+	for _, s := range statements {
+		if _, query := s.(*sql.SelectStatement); query {
+			continue
+		}
+		if err := eng.Execute(s.SQL()); err != nil {
+			errs = append(errs, fmt.Errorf("statement at line %d: %w", s.Position().Line, err))
+		}
+	}
+	return errs
+}
+
+func checkRules(w io.Writer, eng *engine.Engine, name string, text []byte) int {
+	rules, errs := alert.ParseRules(text, name)
+	if len(errs) == 0 {
+		if err := eng.SetRules(rules); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	for _, e := range errs {
+		fmt.Fprintln(w, e)
+	}
+	return len(errs)
+}
+
+func render(name, text string, err error) string {
+	var syntax *sql.Error
+	line, col := plan.Position(err)
+	if line > 0 && !errors.As(err, &syntax) {
+		return sql.RenderAt(name, text, sql.Pos{Line: line, Col: col}, afterPosition(err), "")
+	}
+	return strings.TrimRight(sql.Render(name, text, err), "\n") + "\n"
+}
+
+// afterPosition is the message without the "line:col: " that RenderAt writes itself.
+func afterPosition(err error) string {
+	if _, rest, ok := strings.Cut(err.Error(), ": "); ok {
+		return rest
+	}
+	return err.Error()
+}
+
+// known is what an engine has declared, as the analyser's catalog.
+func known(eng *engine.Engine) plan.Catalog {
+	c := relations{}
+	for _, t := range eng.Tables() {
+		c[strings.ToLower(t.Name)] = plan.Relation{Schema: t.Schema, Stream: t.Kind != engine.KindStatic}
+	}
+	return c
+}
+
+type relations map[string]plan.Relation
+
+func (r relations) Relation(name string) (plan.Relation, bool) {
+	x, ok := r[strings.ToLower(name)]
+	return x, ok
+}
+
+func (r relations) Names() []string { return sortedKeys(r) }
+
+func explainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "explain FILE.sql …",
+		Short: "Show plan, time column, watermark, state and every default of each query",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			eng := engine.New(engine.DefaultOptions())
+			for _, name := range args {
+				text, err := os.ReadFile(name)
+				if err != nil {
+					return err
+				}
+				if err := explainScript(c.OutOrStdout(), eng, name, string(text)); err != nil {
+					return err
+				}
+			}
+			printLimits(c.OutOrStdout())
+			return nil
+		},
+	}
+}
+
+func explainScript(w io.Writer, eng *engine.Engine, name, text string) error {
+	if errs := plan.Check(text, known(eng)); len(errs) > 0 {
+		for i, e := range errs {
+			errs[i] = errors.New(render(name, text, e))
+		}
+		return errors.Join(errs...)
+	}
+	statements, _ := sql.ParseScript(text) // checked before
+	for _, s := range statements {
+		if q, ok := s.(*sql.SelectStatement); ok {
+			p, err := plan.Analyze(q.Query, known(eng), plan.AnalyzeOptions{Text: q.SQL()})
+			if err != nil {
+				return errors.New(render(name, text, err))
+			}
+			fmt.Fprintf(w, "%s:%d: SELECT\n%s\n", name, q.Line, plan.Explain(p, plan.Options{}))
+			continue
+		}
+		if err := eng.Execute(s.SQL()); err != nil {
+			return fmt.Errorf("%s:%d: %w", name, s.Position().Line, err)
+		}
+		if t, ok := s.(*sql.CreateStreamingTable); ok {
+			explainTable(w, eng, t.Name)
+		}
+	}
+	return nil
+}
+
+func explainTable(w io.Writer, eng *engine.Engine, name string) {
+	for _, t := range eng.Tables() {
+		if !strings.EqualFold(t.Name, name) {
+			continue
+		}
+		q := &plan.Query{Root: t.Plan, Streaming: true, Mode: t.Mode, SQL: t.SQL}
+		fmt.Fprintf(w, "STREAMING TABLE %s, version %d\n%s", t.Name, t.Version, plan.Explain(q, t.Options))
+		none := "its origin: agent, epoch, sequence and ordinal"
+		if t.Mode != plan.Append {
+			none = "being the only one"
+		}
+		fmt.Fprintf(w, "a row is identified by  %s\n\n", orNone(t.Key, none))
+	}
+}
+
+func orNone(names []string, none string) string {
+	if len(names) == 0 {
+		return none
+	}
+	return strings.Join(names, ", ")
+}
+
+// printLimits shows every bound of the engine with its default.
+func printLimits(w io.Writer) {
+	o := engine.DefaultOptions()
+	fmt.Fprintf(w, `limits of every query (defaults)
+  max_state_bytes   %d   beyond it rows with a new key go to $rejected{state_limit}
+  max_keys          %d   likewise
+  result_rows       %d   latest rows kept per streaming table for queries; the oldest leave, counted
+  ring_rows         %d   rows kept in each $late and $rejected; the oldest leave, counted
+  max_closed_bytes  %d   closed windows kept for allowed_lateness; the oldest leave, counted
+  future_limit      %d s   a reading later than its receipt by more is rejected and moves no watermark
+  max_alert_age     %d s   an older reading never fires or resolves an alert now
+  revise_every      %d s   at most one revision per key and closed window in this time
+`, o.MaxStateBytes, o.MaxKeys, o.ResultRows, o.RingRows, o.MaxClosedBytes, o.FutureLimit/1e6, o.MaxAlertAge/1e6, o.ReviseEvery/1e6)
+}
