@@ -172,7 +172,7 @@ func (e *coalesce) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Colu
 				continue
 			}
 			putConst(out, d, rows)
-			return out
+			return ctx.maskFailed(out)
 		}
 		c := first
 		if i > 0 {

@@ -36,7 +36,7 @@ func newCast(e Expr, t column.Type, try bool) Expr {
 			return nullOf(t)
 		}
 		if d, err := conv(l.d); err == nil {
-			return &literal{t, d}
+			return &literal{t, d, true}
 		} else if try {
 			return nullOf(t)
 		}

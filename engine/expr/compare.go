@@ -7,9 +7,9 @@ import (
 	"signalbox/engine/column"
 )
 
-// compare is = < <= on operands of one type; the others are made of these.
+// compare is a comparison of operands of one type.
 type compare struct {
-	op   byte // '=' '<' 'l' (<=) 'n' (<=>) '!' (<>)
+	op   byte // '=' '!' (<>) '<' 'l' (<=) '>' 'g' (>=) 'n' (<=>)
 	a, b Expr
 }
 
@@ -18,7 +18,7 @@ func (e *compare) Children() []Expr  { return []Expr{e.a, e.b} }
 func (e *compare) cannotFail() bool  { return true }
 
 func (e *compare) String() string {
-	op := map[byte]string{'=': "=", '<': "<", 'l': "<=", 'n': "<=>", '!': "<>"}[e.op]
+	op := map[byte]string{'=': "=", '<': "<", 'l': "<=", '>': ">", 'g': ">=", 'n': "<=>", '!': "<>"}[e.op]
 	return "(" + e.a.String() + " " + op + " " + e.b.String() + ")"
 }
 
@@ -38,7 +38,7 @@ func (e *compare) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Colum
 	out := ctx.Column(e.Type(), b.Len)
 	if e.op == 'n' {
 		e.nullSafe(out, x, y, sel)
-		return out
+		return ctx.maskFailed(out)
 	}
 	copyNulls(out, x)
 	orNulls(out, y)
@@ -63,8 +63,12 @@ func (e *compare) holds(c int) bool {
 		return c != 0
 	case '<':
 		return c < 0
+	case 'l':
+		return c <= 0
+	case '>':
+		return c > 0
 	}
-	return c <= 0
+	return c >= 0
 }
 
 func b2i(v bool) int64 {
@@ -120,6 +124,12 @@ func (e *compare) dense(out, x, y *column.Column) {
 func intsDense(op byte, out, x, y []int64) {
 	x, y = x[:len(out)], y[:len(out)]
 	switch op {
+	case '>':
+		x, y, op = y, x, '<'
+	case 'g':
+		x, y, op = y, x, 'l'
+	}
+	switch op {
 	case '=':
 		for i := range out {
 			out[i] = b2i(x[i] == y[i])
@@ -158,17 +168,28 @@ func (e *compare) evalConst(ctx *Context, b *column.Batch, sel []int32) *column.
 	out := ctx.Column(e.Type(), b.Len)
 	copyNulls(out, x)
 	op := e.op
-	if swapped && op == '<' { // k < x is x > k
-		op = '>'
-	} else if swapped && op == 'l' {
-		op = 'g'
+	if swapped {
+		switch op {
+		case '<':
+			op = '>'
+		case 'l':
+			op = 'g'
+		case '>':
+			op = '<'
+		case 'g':
+			op = 'l'
+		}
 	}
 	switch s {
 	case column.StoreI64:
 		constLoop(op, out.I64, x.I64, d.I, sel)
 	case column.StoreF64:
 		if op == '>' || op == 'g' { // NaN is greater than anything: negate
-			constLoop(map[byte]byte{'>': 'l', 'g': '<'}[op], out.I64, x.F64, d.F, sel)
+			neg := byte('<')
+			if op == '>' {
+				neg = 'l'
+			}
+			constLoop(neg, out.I64, x.F64, d.F, sel)
 			invert(out.I64, sel)
 		} else {
 			constLoop(op, out.I64, x.F64, d.F, sel)
@@ -258,7 +279,7 @@ func constSel[T int64 | float64](op byte, out []int64, x []T, k T, sel []int32) 
 // constString compares strings with a constant: by code for equality, else once per distinct string.
 func (e *compare) constString(ctx *Context, out, x *column.Column, op byte, k string, sel []int32) {
 	if op == '=' || op == '!' {
-		code, ok := x.Dict.Find(k)
+		code, ok := ctx.codeOf(e, x.Dict, k)
 		if !ok {
 			fill(out.I64, b2i(op == '!'))
 			return
@@ -275,21 +296,10 @@ func (e *compare) constString(ctx *Context, out, x *column.Column, op byte, k st
 		}
 		return
 	}
+	holds := (&compare{op: op}).holds
 	one := func(i int) {
 		if !out.IsNull(i) {
-			c := strings.Compare(x.Str(i), k)
-			var v bool
-			switch op {
-			case '<':
-				v = c < 0
-			case 'l':
-				v = c <= 0
-			case '>':
-				v = c > 0
-			default:
-				v = c >= 0
-			}
-			out.I64[i] = b2i(v)
+			out.I64[i] = b2i(holds(strings.Compare(x.Str(i), k)))
 		}
 	}
 	if sel == nil {
@@ -301,6 +311,35 @@ func (e *compare) constString(ctx *Context, out, x *column.Column, op byte, k st
 	for _, r := range sel {
 		one(int(r))
 	}
+}
+
+// codeOf finds a constant in a dictionary; what was scanned is remembered per expression.
+func (c *Context) codeOf(e Expr, dict *column.Dict, k string) (uint32, bool) {
+	m := c.codes[e]
+	if m == nil {
+		if c.codes == nil {
+			c.codes = map[Expr]*codeMemo{}
+		}
+		m = &codeMemo{}
+		c.codes[e] = m
+	}
+	if m.dict != dict {
+		*m = codeMemo{dict: dict}
+	}
+	for ; !m.found && m.scanned < dict.Len(); m.scanned++ {
+		if dict.Values[m.scanned] == k {
+			m.found, m.code = true, uint32(m.scanned)
+		}
+	}
+	return m.code, m.found
+}
+
+// codeMemo is the code of a constant in a dictionary that may still grow.
+type codeMemo struct {
+	dict    *column.Dict
+	scanned int
+	code    uint32
+	found   bool
 }
 
 // CompareFloat orders doubles as Spark does: -0.0 = 0.0, NaN = NaN and greater than everything.

@@ -16,6 +16,7 @@ type Context struct {
 	sels   [][]int32
 	nsel   int
 	memos  map[Expr]*memo
+	codes  map[Expr]*codeMemo
 	args   []column.Datum // stack of boxed arguments
 	vars   []binding      // lambda variables in scope
 	subs   []*Context     // contexts of lambda bodies, one per nesting level
@@ -44,6 +45,16 @@ func (c *Context) Fail(row int32, err *Error) {
 func (c *Context) Failed(row int32) bool {
 	_, ok := c.failed[row]
 	return ok
+}
+
+// maskFailed makes the failed rows NULL in a result of an operator that turns NULL into a value.
+func (c *Context) maskFailed(out *column.Column) *column.Column {
+	for _, x := range c.Errors {
+		if int(x.Row) < out.Len() {
+			setNull(out, int(x.Row))
+		}
+	}
+	return out
 }
 
 // Reset forgets failures and takes back every column handed out.

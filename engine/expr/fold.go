@@ -102,7 +102,7 @@ func foldNode(e Expr) Expr {
 	if len(ctx.Errors) > 0 {
 		return e
 	}
-	return &literal{e.Type(), out.Datum(0)}
+	return &literal{e.Type(), out.Datum(0), true}
 }
 
 // Columns appends to dst the ordinals of the columns that e reads, each once, in order of first use.

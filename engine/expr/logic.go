@@ -26,7 +26,7 @@ func (e *junction) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Colu
 	if sel == nil && sure(e.b) {
 		y := e.b.Eval(ctx, b, nil)
 		e.dense(out, x, y)
-		return out
+		return ctx.maskFailed(out)
 	}
 	decided := b2i(e.or) // the value of the left side that decides
 	open := ctx.sel(b.Len)
@@ -142,14 +142,7 @@ func (e *isNull) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Column
 			out.I64[i] = b2i(x.IsNull(i) != e.neg)
 		}
 	}
-	if len(ctx.failed) > 0 { // a failed row stays NULL
-		each(out, sel, func(i int) {
-			if ctx.Failed(int32(i)) {
-				out.SetNull(i)
-			}
-		})
-	}
-	return out
+	return ctx.maskFailed(out)
 }
 
 // in is value IN (list) over values brought to one type.
@@ -190,10 +183,10 @@ func (e *in) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Column {
 		open = rest
 	}
 	each(out, sel, func(i int) {
-		if x.IsNull(i) || sawNull.I64[i] == 1 && out.I64[i] == 0 || len(ctx.failed) > 0 && ctx.Failed(int32(i)) {
+		if x.IsNull(i) || sawNull.I64[i] == 1 && out.I64[i] == 0 {
 			out.I64[i] = 0
 			out.SetNull(i)
 		}
 	})
-	return out
+	return ctx.maskFailed(out)
 }

@@ -33,12 +33,13 @@ func (e *columnRef) Eval(_ *Context, b *column.Batch, _ []int32) *column.Column 
 
 // literal is a constant.
 type literal struct {
-	t column.Type
-	d column.Datum
+	t       column.Type
+	d       column.Datum
+	derived bool // computed, not written: it counts with the precision of its type beside a decimal
 }
 
 // NewLiteral returns a constant of type t.
-func NewLiteral(t column.Type, d column.Datum) Expr { return &literal{t, d} }
+func NewLiteral(t column.Type, d column.Datum) Expr { return &literal{t: t, d: d} }
 
 // Constant returns the value of a literal.
 func Constant(e Expr) (column.Datum, bool) {
@@ -48,9 +49,9 @@ func Constant(e Expr) (column.Datum, bool) {
 	return column.Datum{}, false
 }
 
-func nullOf(t column.Type) Expr { return &literal{t, column.NullDatum} }
+func nullOf(t column.Type) Expr { return &literal{t: t, d: column.NullDatum} }
 
-func intLit(v int64) Expr { return &literal{column.Of(column.Int), column.I64(v)} }
+func intLit(v int64) Expr { return &literal{t: column.Of(column.Int), d: column.I64(v)} }
 
 func (e *literal) Type() column.Type { return e.t }
 func (e *literal) Children() []Expr  { return nil }

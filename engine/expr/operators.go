@@ -258,9 +258,9 @@ func bindCompare(name string, args []Expr) (Expr, error) {
 	case "<=":
 		return &compare{'l', a, b}, nil
 	case ">":
-		return &compare{'<', b, a}, nil
+		return &compare{'>', a, b}, nil
 	case ">=":
-		return &compare{'l', b, a}, nil
+		return &compare{'g', a, b}, nil
 	}
 	return &compare{'n', a, b}, nil
 }
