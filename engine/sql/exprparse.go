@@ -79,7 +79,7 @@ func (p *parser) in(x Expr, pos Pos, not bool) Expr {
 	if t := p.peek(); !t.op("(") {
 		p.unexpected("'(' after IN")
 	}
-	if p.queryParen(p.i) {
+	if p.subqueryParen(p.i) {
 		p.i++
 		q := p.query()
 		p.expectOp(")")
@@ -265,7 +265,7 @@ func (p *parser) primary() Expr {
 // paren parses (query), (a, b) -> body, (a, b) and (a).
 func (p *parser) paren() Expr {
 	t := p.peek()
-	if p.queryParen(p.i) {
+	if p.subqueryParen(p.i) {
 		p.i++
 		q := p.query()
 		p.expectOp(")")

@@ -54,6 +54,16 @@ func (p *parser) queryParen(i int) bool {
 	return true
 }
 
+// subqueryParen reports whether the parenthesis at token i directly holds a
+// query that is a value: ((SELECT 1)) is an expression in parentheses that is one.
+func (p *parser) subqueryParen(i int) bool {
+	if !p.queryParen(i) {
+		return false
+	}
+	inner := &p.toks[i+1]
+	return !inner.op("(") || inner.match < 0 || !p.toks[inner.match+1].op(")")
+}
+
 func (p *parser) continuesQuery(i int) bool {
 	t := &p.toks[i]
 	return t.op(")") || t.kind == tWord && has(" UNION INTERSECT EXCEPT MINUS ORDER LIMIT OFFSET SORT CLUSTER DISTRIBUTE ", t.val)
