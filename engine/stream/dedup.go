@@ -13,7 +13,9 @@ type dedupOp struct {
 	p     *Pipeline
 	node  *plan.Dedup
 	next  operator
-	m     *mark
+	m     *mark // forgets keys; nil: never
+	judge *mark // judges rows, also when the event time is no key
+	time  int   // event time of the input, -1 = none
 	keys  *keys
 	ctx   expr.Context
 	until []int64 // per key: forgotten when <= watermark
@@ -45,6 +47,9 @@ func (b *builder) dedup(n *plan.Dedup, next operator) (flow, error) {
 	if n.EventKey >= 0 {
 		op.m = f.mark
 	}
+	if op.judge, op.time = f.mark, n.EventKey; op.time < 0 {
+		op.time = s.Time
+	}
 	b.add(op)
 	return f, err
 }
@@ -53,7 +58,7 @@ func (o *dedupOp) push(c *chunk) {
 	o.ctx.Reset()
 	o.c = *c
 	sel := dropDeleted(c, c.sel, &o.del)
-	if o.m != nil && o.m.late != noMark {
+	if o.judge != nil && o.judge.late != noMark && o.time >= 0 {
 		sel = o.dropLate(c, sel)
 	}
 	if lenOf(sel, c.b.Len) == 0 {
@@ -105,11 +110,14 @@ func (o *dedupOp) expiry(b *column.Batch, r int) int64 {
 }
 
 func (o *dedupOp) dropLate(c *chunk, sel []int32) []int32 {
-	t := c.b.Cols[o.node.EventKey]
+	t := c.b.Cols[o.time]
+	if t == nil {
+		return sel
+	}
 	o.late = none(o.late)
 	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
 		r := at(sel, i)
-		if !t.IsNull(int(r)) && t.Type.Kind != column.Struct && t.I64[r] <= o.m.late {
+		if !t.IsNull(int(r)) && t.Type.Kind != column.Struct && t.I64[r] <= o.judge.late {
 			o.p.late(c, int(r), "")
 			continue
 		}

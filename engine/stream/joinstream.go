@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"strings"
+
 	"signalbox/engine/column"
 	"signalbox/engine/expr"
 	"signalbox/engine/plan"
@@ -14,7 +16,8 @@ type streamJoinOp struct {
 	next  operator
 	m     *mark
 	side  [2]joinSide
-	byKey bool // the event times are themselves equal keys
+	byKey bool      // the event times are themselves equal keys
+	rest  expr.Expr // the part of the condition that reads both sides
 	cond  expr.Context
 	pairs *column.Batch
 	out   *column.Batch
@@ -38,6 +41,10 @@ type joinSide struct {
 	rows  []int32 // candidate pairs: row of the chunk,
 	slots []int32 // and slot of the other side
 	hit   []bool  // per row of the chunk: it has a match
+
+	pre  expr.Expr // the part of the condition that reads this side only
+	pctx expr.Context
+	pass []int32
 }
 
 func (b *builder) streamJoin(n *plan.Join, next operator) (flow, error) {
@@ -59,6 +66,7 @@ func (b *builder) streamJoin(n *plan.Join, next operator) (flow, error) {
 	op.pairs = column.NewBatch(&column.Schema{Fields: fields, Time: -1}, 0)
 	op.out = column.NewBatch(n.Out, 0)
 	op.byKey = equalTimes(n)
+	op.splitCond(len(n.Left.Schema().Fields))
 	lf, err := b.build(n.Left, sideInput{s: &op.side[0]})
 	if err != nil {
 		return flow{}, err
@@ -75,6 +83,97 @@ func (b *builder) streamJoin(n *plan.Join, next operator) (flow, error) {
 		b.p.marks = append(b.p.marks, out)
 	}
 	return flow{mark: out}, nil
+}
+
+// splitCond takes the parts of the condition that read one side only to that
+// side: a row that does not pass them can never match, and is not kept.
+func (o *streamJoinOp) splitCond(width int) {
+	if o.node.Cond == nil {
+		return
+	}
+	var parts [3][]expr.Expr // left only, right only, both
+	for _, e := range conjuncts(o.node.Cond) {
+		left, right := false, false
+		columnsOf(e, func(i int) { left, right = left || i < width, right || i >= width })
+		switch {
+		case left && !right:
+			parts[0] = append(parts[0], e)
+		case right && !left:
+			parts[1] = append(parts[1], expr.Rewrite(e, func(x expr.Expr) expr.Expr {
+				if i, ok := expr.ColumnOrdinal(x); ok {
+					f := o.node.Right.Schema().Fields[i-width]
+					return expr.NewColumn(i-width, f.Name, f.Type)
+				}
+				return x
+			}))
+		default:
+			parts[2] = append(parts[2], e)
+		}
+	}
+	o.side[0].pre, o.side[1].pre, o.rest = allOf(parts[0]), allOf(parts[1]), allOf(parts[2])
+}
+
+// conjuncts splits a condition at its top-level ANDs.
+func conjuncts(e expr.Expr) []expr.Expr {
+	if k := e.Children(); len(k) == 2 && strings.EqualFold(e.String(), "("+k[0].String()+" AND "+k[1].String()+")") {
+		return append(conjuncts(k[0]), conjuncts(k[1])...)
+	}
+	return []expr.Expr{e}
+}
+
+// allOf joins conditions by AND; nil when there are none.
+func allOf(list []expr.Expr) expr.Expr {
+	var out expr.Expr
+	for _, e := range list {
+		if out == nil {
+			out = e
+			continue
+		}
+		both, err := expr.Call("and", out, e)
+		if err != nil { // both were operands of an AND before
+			panic("stream: " + err.Error())
+		}
+		out = both
+	}
+	return out
+}
+
+func columnsOf(e expr.Expr, f func(int)) {
+	if i, ok := expr.ColumnOrdinal(e); ok {
+		f(i)
+	}
+	for _, c := range e.Children() {
+		columnsOf(c, f)
+	}
+}
+
+// prefilter keeps the rows that can match at all. Of an outer side the others
+// are emitted at once, without a match.
+func (s *joinSide) prefilter(c *chunk, sel []int32) []int32 {
+	if s.pre == nil {
+		return sel
+	}
+	s.pctx.Reset()
+	cond := s.pre.Eval(&s.pctx, c.b, sel)
+	s.pass = truths(cond, sel, c.b.Len, s.pass)
+	for _, e := range s.pctx.Errors {
+		s.o.p.refuse(c, int(e.Row), "expression", e.Err)
+	}
+	if !s.outer || len(s.pass) == len(sel) {
+		return s.pass
+	}
+	s.o.out.Reset()
+	s.o.ids = s.o.ids[:0]
+	k := 0
+	for _, r := range sel {
+		if k < len(s.pass) && s.pass[k] == r {
+			k++
+		} else if !s.pctx.Failed(r) {
+			s.o.single(s, c.b, int(r), c.id(s.o.p, int(r)))
+		}
+	}
+	s.o.send()
+	return s.pass
 }
 
 // equalTimes reports whether one pair of equality keys is the two event times.
@@ -142,7 +241,7 @@ func (s *joinSide) push(c *chunk) {
 	s.keys.eval(&s.ctx, c.b, c.sel)
 	sel := o.p.dropFailed(&s.ctx, c, c.sel, &s.bad)
 	sel = s.dropLate(c, dropDeleted(c, sel, &s.late))
-	if len(sel) == 0 {
+	if sel = s.prefilter(c, sel); len(sel) == 0 {
 		return
 	}
 	gids, sel := s.keys.groups(c, sel, o.over)
@@ -201,9 +300,9 @@ func (s *joinSide) match(c *chunk, other *joinSide) {
 	}
 	b := s.pairBatch(c, other)
 	passed := identity(b.Len)
-	if o.node.Cond != nil {
+	if o.rest != nil {
 		o.cond.Reset()
-		passed = truths(o.node.Cond.Eval(&o.cond, b, nil), nil, b.Len, nil)
+		passed = truths(o.rest.Eval(&o.cond, b, nil), nil, b.Len, nil)
 		for _, e := range o.cond.Errors {
 			o.p.refuse(c, int(s.rows[e.Row]), "expression", e.Err)
 		}
@@ -354,7 +453,7 @@ func (o *streamJoinOp) evict(s *joinSide, mark int64) {
 			continue // it left earlier (a semi join), and its slot may have another row
 		}
 		if s.outer && !s.store.matched[x.n] {
-			o.single(s, x.n)
+			o.single(s, s.store.rows, int(x.n), s.store.ids[x.n])
 		}
 		o.forget(s, x.n)
 	}
@@ -368,25 +467,25 @@ func (s *joinSide) expiryOf(slot int) int64 {
 	return s.expiry(s.store.rows.Cols[s.time], slot)
 }
 
-// single appends a row without match, the other side NULL.
-func (o *streamJoinOp) single(s *joinSide, slot int32) {
+// single appends row r of b, a row of side s without match, the other side NULL.
+func (o *streamJoinOp) single(s *joinSide, b *column.Batch, r int, id RowID) {
 	from := 0
 	if s.no == 1 {
 		from = len(o.node.Left.Schema().Fields)
 	}
 	for i, col := range o.out.Cols {
-		if j := i - from; j >= 0 && j < len(s.store.rows.Cols) {
-			col.Append(s.store.rows.Cols[j].Datum(int(slot)))
+		if j := i - from; j >= 0 && j < len(b.Cols) && b.Cols[j] != nil {
+			col.Append(b.Cols[j].Datum(r))
 		} else {
 			col.AppendNull()
 		}
 	}
 	o.out.Len++
-	id := pairID(s.store.ids[slot], RowID{})
-	if s.no == 1 {
-		id = pairID(RowID{}, s.store.ids[slot])
+	if s.no == 0 {
+		o.ids = append(o.ids, pairID(id, RowID{}))
+	} else {
+		o.ids = append(o.ids, pairID(RowID{}, id))
 	}
-	o.ids = append(o.ids, id)
 }
 
 func (o *streamJoinOp) size() (keys, bytes int64) {
