@@ -26,6 +26,9 @@ const (
 	maxTopic   = 512
 )
 
+// maxString is the longest value of a STRING column, as in a frame.
+const maxString = 64 << 10
+
 // Reason says why a message or a line was refused, in one word.
 type Reason string
 
@@ -156,6 +159,26 @@ func (d *Decoder) Refused() map[Reason]uint64 {
 		out[k] = v
 	}
 	return out
+}
+
+// Open returns how many batches Take would return, about.
+func (d *Decoder) Open() int {
+	n := 0
+	for _, b := range d.open {
+		if b != nil {
+			n++
+		}
+	}
+	for _, l := range d.lines {
+		n += l.Open()
+	}
+	return n
+}
+
+// Refuse turns a message that was decoded, but that nobody can carry, into a rejected row.
+func (d *Decoder) Refuse(topic string, payload []byte, received int64, why Reason, detail string) {
+	d.topic, d.received = topic, received
+	d.reject("", why, detail, payload)
 }
 
 // Take hands over what was decoded since the last Take, rejected rows last, and starts anew.

@@ -252,6 +252,9 @@ func (s *source) put(c *column.Column, text string, number bool, offset int) *re
 	}
 	switch s.kind {
 	case column.String:
+		if len(text) > maxString {
+			return &refusal{Oversized, fmt.Sprintf("column %s (byte %d): string of %d bytes, at most %d are allowed", s.name, offset, len(text), maxString)}
+		}
 		c.AppendString(text)
 		return nil
 	case column.BigInt:

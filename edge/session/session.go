@@ -249,9 +249,9 @@ func (s *Session) Next(now int64) (Item, bool) {
 	return it, true
 }
 
-// CanSeal reports whether a batch that is sealed now could be sent at once.
-func (s *Session) CanSeal(now int64) bool {
-	return s.up && now >= s.pause && len(s.queue) < s.credit
+// CanSeal reports whether a batch that is sealed now could be sent at once; sealing is how many are on their way to Sealed.
+func (s *Session) CanSeal(now int64, sealing int) bool {
+	return s.up && now >= s.pause && len(s.queue)+sealing < s.credit
 }
 
 // Lane chooses what to seal next of what waits: live first, a backlog batch after

@@ -90,7 +90,7 @@ func (w *world) connect() {
 }
 
 func (w *world) seal() {
-	if !w.s.CanSeal(w.now) {
+	if !w.s.CanSeal(w.now, 0) {
 		return
 	}
 	w.bodies++

@@ -19,6 +19,9 @@ const (
 // minSaving is the part of a body that zstd has to save to be worth its decoding: 1/10.
 const minSaving = 10
 
+// minPacked is the body below which zstd is not tried: so little rarely shrinks, and the live path is short.
+const minPacked = 512
+
 // Coder packs and unpacks batch bodies for the transport. It is not safe for
 // concurrent use; keep one per connection.
 type Coder struct {
@@ -43,6 +46,9 @@ func NewCoder() (*Coder, error) {
 // The payload may alias body.
 func (c *Coder) Pack(epoch, seq uint64, hash Hash, body []byte) *BatchMessage {
 	m := &BatchMessage{Epoch: epoch, Seq: seq, Hash: hash, Size: uint32(len(body)), Payload: body}
+	if len(body) < minPacked {
+		return m
+	}
 	packed := c.enc.EncodeAll(body, nil)
 	if len(packed) <= len(body)-len(body)/minSaving && len(packed)*MaxCompressionRatio >= len(body) {
 		m.Coding, m.Payload = Zstd, packed

@@ -73,6 +73,9 @@ func (d *Decoder) Append(msg []byte, received int64) int {
 // Rows is the number of rows since the last Take.
 func (d *Decoder) Rows() int { return d.rows }
 
+// Open is the number of batches that Take would return.
+func (d *Decoder) Open() int { return len(d.order) }
+
 // Refused is the number of lines refused so far.
 func (d *Decoder) Refused() int64 { return d.refused }
 

@@ -1,0 +1,461 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"signalbox/edge/decode"
+	"signalbox/edge/mqtt"
+	"signalbox/edge/session"
+	"signalbox/edge/spool"
+	"signalbox/edge/wire"
+	"signalbox/engine/column"
+)
+
+// liveBatches is how many batches' worth of readings is kept in memory while the
+// core gives no credit; beyond it they are read back from the disk, as backlog.
+const liveBatches = 4
+
+// Bounds of a group of messages that is decoded and made durable together.
+const (
+	groupBytes  = 1 << 20 // payloads; a batch has room for four times as much
+	groupFrames = wire.MaxFramesPerBatch - 56
+)
+
+// loop is the state of the agent's one working goroutine.
+type loop struct {
+	session *session.Session
+	fronts  session.Frontiers
+	encoder wire.Encoder
+	readers wire.Decoder
+	coder   *wire.Coder
+	link    *link
+	bodies  map[uint64]*spool.Sealed // sealed and not acknowledged, by sequence
+
+	ready      bool // the source has messages
+	committing bool // a group of messages is on its way to the disk
+	blocked    *group
+	number     uint64 // lower bound of the record number of what is being committed
+	oldest     int64  // its oldest event time
+	msgs       []mqtt.Message
+
+	tail    []part // durable, not sealed, still in memory; oldest first
+	rows    int    // in tail
+	due     bool   // the tail has waited for its linger
+	backlog bool   // the spool may hold unsealed readings older than the tail
+	held    []spool.Data
+	sealing int
+
+	hold, linger, resume *time.Timer
+	holding              bool            // for credit, until hold
+	space                <-chan struct{} // not nil while something waits for space: a group, or sealing
+	full                 bool            // the spool took no sealed batch
+	lastReading          int64
+	offset               int64 // core's clock minus ours, ns
+	closing              bool
+	failed               error
+
+	received, rejected, shipped, recovered uint64
+	batches, conflicts, slowdowns          uint64
+}
+
+// part is a durable record of the tail.
+type part struct {
+	number   uint64
+	received int64
+	oldest   int64
+	rows     int
+	batches  []*column.Batch
+}
+
+// group is what one round of ingest took from the source.
+type group struct {
+	msgs    []mqtt.Message
+	part    part
+	urgent  bool
+	refused bool // it was too large and is a rejected row now
+	payload []byte
+}
+
+// ingest takes what the source has queued, decodes it and makes it durable. While
+// one group is on its way to the disk the next one gathers in the source. With
+// credit and linger 0 the group becomes a sealed batch in the same fsync.
+func (a *Agent) ingest(force bool) {
+	l := &a.loop
+	if !l.ready || l.committing || l.blocked != nil || l.closing {
+		return
+	}
+	direct := a.cfg.Linger == 0 && len(l.tail) == 0
+	if direct && !force && l.session.Up() && !l.session.CanSeal(now(), l.sealing) {
+		if !l.holding { // an acknowledgement is about to bring credit
+			l.holding = true
+			l.hold.Reset(a.cfg.HoldDelay)
+		}
+		return
+	}
+	l.hold.Stop()
+	l.holding, l.ready = false, false
+	l.msgs = a.source.Take(l.msgs[:0], a.cfg.BatchReadings, groupBytes)
+	if len(l.msgs) == 0 {
+		return
+	}
+	g := a.decode(append([]mqtt.Message(nil), l.msgs...))
+	if g.part.rows == 0 { // comments, empty payloads: there is nothing to keep
+		a.source.Ack(g.msgs)
+		return
+	}
+	if direct && l.session.CanSeal(now(), l.sealing) {
+		if lane, _ := l.session.Lane(true, a.hasBacklog()); lane == wire.Live && a.sealGroup(g) {
+			return
+		}
+	}
+	a.store(g)
+}
+
+func (a *Agent) decode(msgs []mqtt.Message) *group {
+	l := &a.loop
+	g := &group{msgs: msgs, part: part{oldest: math.MaxInt64}}
+	for i := range msgs {
+		if a.decoder.Open() > groupFrames { // more streams than a batch has room for: the rest comes next
+			a.source.Return(msgs[i:])
+			g.msgs = msgs[:i]
+			break
+		}
+		ok, bad := a.decoder.Decode(msgs[i].Topic, msgs[i].Payload, msgs[i].Received)
+		g.part.rows += ok + bad
+		l.rejected += uint64(bad)
+		g.part.received = max(g.part.received, msgs[i].Received)
+	}
+	g.part.batches = a.decoder.Take()
+	l.received += uint64(g.part.rows)
+	limit := g.part.received + l.offset + session.MaxFuture
+	for _, b := range g.part.batches {
+		if b.Schema.Name == decode.RejectedStream || b.Schema.Time < 0 {
+			continue
+		}
+		l.lastReading = now()
+		if oldest, newest, ok := decode.MaxTime(b, limit); ok {
+			l.fronts.Note(b.Schema.Name, newest)
+			g.part.oldest = min(g.part.oldest, oldest)
+		}
+	}
+	g.part.oldest = min(g.part.oldest, g.part.received)
+	if a.watch != nil {
+		g.urgent = a.watch.Observe(g.part.batches, g.part.received)
+	}
+	return g
+}
+
+// store makes a group durable without sealing it.
+func (a *Agent) store(g *group) {
+	l := &a.loop
+	if g.payload == nil {
+		fs, err := frames(&l.encoder, g.part.batches)
+		if err == nil {
+			g.payload, err = wire.AppendBatch(nil, &wire.Batch{Received: g.part.received, Frames: fs})
+		}
+		if err != nil {
+			a.tooLarge(g, err)
+			return
+		}
+	}
+	l.committing, l.number, l.oldest = true, a.spool.NextNumber(), g.part.oldest
+	space := a.spool.Space()
+	err := a.spool.Append(spool.Data{Readings: g.part.rows, Received: g.part.received, MinTime: g.part.oldest, Payload: g.payload},
+		func(number uint64, err error) { a.post(func() { a.stored(g, number, err) }) })
+	switch {
+	case err == nil:
+	case errors.Is(err, spool.ErrDropped): // the declared policy: counted, reported as a gap, acknowledged
+		l.committing = false
+		a.source.Ack(g.msgs)
+		a.again()
+	case errors.Is(err, spool.ErrFull): // not acknowledged: the broker keeps what comes after
+		l.committing, l.blocked, l.space = false, g, space
+	default:
+		l.failed = err
+	}
+}
+
+// tooLarge refuses a message that no batch can carry: as a rejected row it is acknowledged like any other.
+func (a *Agent) tooLarge(g *group, err error) {
+	l := &a.loop
+	if len(g.msgs) > 1 {
+		l.failed = fmt.Errorf("edge: %d messages do not fit a batch: %w: set batch_readings lower", len(g.msgs), err)
+		return
+	}
+	if g.refused {
+		l.failed = fmt.Errorf("edge: not even the refusal of a message fits a batch: %w", err)
+		return
+	}
+	m := &g.msgs[0]
+	a.decoder.Refuse(m.Topic, m.Payload, m.Received, decode.Oversized, err.Error())
+	l.received -= uint64(g.part.rows) - 1
+	l.rejected++
+	g.refused, g.part.rows, g.part.batches = true, 1, a.decoder.Take()
+	a.store(g)
+}
+
+func (a *Agent) stored(g *group, number uint64, err error) {
+	l := &a.loop
+	l.committing = false
+	if err != nil {
+		l.failed = err
+		return
+	}
+	a.source.Ack(g.msgs)
+	g.part.number = number
+	if len(l.tail) == 0 && a.cfg.Linger > 0 {
+		l.linger.Reset(a.cfg.Linger)
+	}
+	l.tail = append(l.tail, g.part)
+	l.rows += g.part.rows
+	l.due = l.due || a.cfg.Linger == 0 || g.urgent || l.rows >= a.cfg.BatchReadings
+	a.demote()
+	a.seal()
+	a.again()
+}
+
+// demote gives the tail back to the disk when the core takes nothing for too long: it is history by then.
+func (a *Agent) demote() {
+	l := &a.loop
+	old := len(l.tail) > 0 && now()-l.tail[0].received > int64(a.cfg.LiveWindow)+int64(a.cfg.Linger)
+	if !old && l.rows <= liveBatches*a.cfg.BatchReadings || l.session.CanSeal(now(), l.sealing) {
+		return
+	}
+	a.dropTail()
+	l.backlog = true
+}
+
+func (a *Agent) dropTail() {
+	l := &a.loop
+	l.tail, l.rows, l.due = nil, 0, false
+	l.linger.Stop()
+}
+
+// again goes on with what gathered meanwhile.
+func (a *Agent) again() {
+	a.loop.ready = true // Take finds out
+	a.ingest(false)
+}
+
+func (a *Agent) hasBacklog() bool { return a.loop.backlog || len(a.loop.held) > 0 }
+
+// sealGroup seals a fresh group: one fsync makes readings durable and the batch final.
+func (a *Agent) sealGroup(g *group) bool {
+	fs, err := frames(&a.loop.encoder, g.part.batches)
+	if err != nil {
+		a.tooLarge(g, err)
+		return true
+	}
+	a.loop.committing, a.loop.number, a.loop.oldest = true, a.spool.NextNumber(), g.part.oldest
+	body := wire.Batch{Lane: wire.Live, Received: g.part.received, Frames: fs}
+	ok := a.sealBatch(body, g.part.rows, g.part.rows, nil, func() {
+		a.loop.committing = false
+		a.source.Ack(g.msgs)
+	}, false)
+	if !ok {
+		a.loop.committing = false
+	}
+	return ok
+}
+
+// sealBatch completes a batch, makes it durable and hands it to the session. It
+// returns false when the spool does not take it now.
+func (a *Agent) sealBatch(b wire.Batch, rows, fresh int, consumes spool.Ranges, then func(), unsent bool) bool {
+	l := &a.loop
+	oldest, some := a.unsent(fresh > 0, unsent)
+	b.Sealed = now()
+	b.Frontiers = l.fronts.Certify(oldest, some, 0)
+	body, err := wire.AppendBatch(nil, &b)
+	if err != nil {
+		l.failed = err
+		return true
+	}
+	st := a.spool.State()
+	s := &spool.Sealed{Epoch: st.Epoch, Seq: st.NextSeq, Hash: wire.HashBody(body), Readings: rows, Lane: b.Lane, Body: body, Consumes: consumes}
+	space := a.spool.Space()
+	err = a.spool.Seal(s, fresh, func(err error) { a.post(func() { a.sealed(s, err, then) }) })
+	switch {
+	case err == nil:
+		l.sealing++
+		return true
+	case errors.Is(err, spool.ErrFull):
+		l.space, l.full = space, true
+	case errors.Is(err, spool.ErrGone): // the policy dropped it meanwhile: it is a gap now
+		a.dropTail()
+		l.held, l.backlog = nil, true
+	default:
+		l.failed = err
+	}
+	return false
+}
+
+// unsent is the oldest event time that is in no batch once the one being sealed is: a lower
+// bound, or false when there is none. The batch is fresh when it is the group being committed itself.
+func (a *Agent) unsent(fresh, more bool) (oldest int64, some bool) {
+	l := &a.loop
+	if more || a.hasBacklog() {
+		oldest, some = a.spool.OldestUnsealed()
+	}
+	if l.committing && !fresh && (!some || l.oldest < oldest) {
+		oldest, some = l.oldest, true
+	}
+	if l.blocked != nil && (!some || l.blocked.part.oldest < oldest) {
+		oldest, some = l.blocked.part.oldest, true
+	}
+	return oldest, some
+}
+
+func (a *Agent) sealed(s *spool.Sealed, err error, then func()) {
+	l := &a.loop
+	l.sealing--
+	if err != nil {
+		l.failed = err
+		return
+	}
+	l.batches++
+	l.bodies[s.Seq] = s
+	l.session.Sealed(session.Item{Seq: s.Seq, Hash: s.Hash, Lane: s.Lane})
+	a.pump() // first on its way, then the acknowledgement to the broker
+	if then != nil {
+		then()
+	}
+	a.seal()
+	a.again()
+}
+
+// seal makes batches of what is durable, as long as there is credit for them.
+func (a *Agent) seal() {
+	l := &a.loop
+	for !l.closing && l.failed == nil && !l.full && l.session.CanSeal(now(), l.sealing) {
+		lane, some := l.session.Lane(l.due && len(l.tail) > 0, a.hasBacklog())
+		if !some {
+			return
+		}
+		if lane == wire.Live {
+			a.sealTail()
+		} else {
+			a.sealBacklog()
+		}
+	}
+}
+
+// sealTail seals the live readings that are in memory.
+func (a *Agent) sealTail() {
+	l := &a.loop
+	var m merger
+	var consumes spool.Ranges
+	received, n := int64(0), 0
+	for n < len(l.tail) && (n == 0 || m.rows+l.tail[n].rows <= 2*a.cfg.BatchReadings && len(m.list)+len(l.tail[n].batches) <= groupFrames) {
+		p := &l.tail[n]
+		for _, b := range p.batches {
+			m.add(b)
+		}
+		consumes = consumes.AddNumber(p.number)
+		received = max(received, p.received)
+		n++
+	}
+	fs, err := frames(&l.encoder, m.list)
+	if err != nil {
+		l.failed = err
+		return
+	}
+	if !a.sealBatch(wire.Batch{Lane: wire.Live, Received: received, Frames: fs}, m.rows, 0, consumes, nil, n < len(l.tail)) {
+		return
+	}
+	l.tail = l.tail[n:]
+	l.rows -= m.rows
+	if l.due = len(l.tail) > 0; !l.due {
+		l.tail = nil
+		l.linger.Stop()
+	}
+}
+
+// sealBacklog reads older readings back and seals some.
+func (a *Agent) sealBacklog() {
+	l := &a.loop
+	if len(l.held) == 0 {
+		before := uint64(math.MaxUint64)
+		if l.committing {
+			before = l.number
+		}
+		if len(l.tail) > 0 {
+			before = min(before, l.tail[0].number)
+		}
+		var err error
+		l.held, err = a.spool.ReadBacklog(before, a.cfg.BatchReadings, session.BacklogBytes(len(l.tail) > 0 || l.committing))
+		if err != nil {
+			l.failed = err
+			return
+		}
+		if len(l.held) == 0 {
+			l.backlog = false
+			return
+		}
+	}
+	b, rows, consumes, rest, err := a.rebuild(l.held)
+	if err != nil {
+		l.failed = err
+		return
+	}
+	held := l.held
+	l.held = rest
+	if !a.sealBatch(b, rows, 0, consumes, nil, true) && l.full {
+		l.held = held
+	}
+}
+
+// rebuild makes one batch of records that were read back. What has no room in it is returned.
+func (a *Agent) rebuild(data []spool.Data) (b wire.Batch, rows int, consumes spool.Ranges, rest []spool.Data, err error) {
+	var m merger
+	b.Lane = wire.Backlog
+	for i, d := range data {
+		if len(b.Gaps) == wire.MaxGaps {
+			rest = data[i:]
+			break
+		}
+		if d.Gap != nil {
+			b.Gaps = append(b.Gaps, *d.Gap)
+			continue
+		}
+		part, err := wire.DecodeBatch(d.Payload)
+		if err != nil {
+			return b, 0, nil, nil, fmt.Errorf("edge: record %d of the spool: %w", d.Number, err)
+		}
+		if i > 0 && len(m.list)+len(part.Frames) > wire.MaxFramesPerBatch {
+			rest = data[i:]
+			break
+		}
+		for _, f := range part.Frames {
+			rowsOf, err := a.loop.readers.Decode(f, wire.DecodeOptions{})
+			if err != nil {
+				return b, 0, nil, nil, fmt.Errorf("edge: record %d of the spool: %w", d.Number, err)
+			}
+			m.add(rowsOf)
+		}
+		rows += d.Readings
+		b.Received = max(b.Received, d.Received)
+	}
+	if b.Received == 0 {
+		b.Received = now()
+	}
+	for _, d := range data[:len(data)-len(rest)] {
+		consumes = consumes.AddNumber(d.Number)
+	}
+	b.Frames, err = frames(&a.loop.encoder, m.list)
+	return b, rows, consumes, rest, err
+}
+
+// retry goes on after space came back.
+func (a *Agent) retry() {
+	l := &a.loop
+	l.full = false
+	if g := l.blocked; g != nil {
+		l.blocked = nil
+		a.store(g)
+	}
+	a.seal()
+	a.again()
+}

@@ -1,0 +1,362 @@
+// Package mqtt subscribes to a broker with QoS 1 and a persistent session and
+// hands messages over in a queue; each is acknowledged when its owner says so.
+//
+// It promises that a message is acknowledged only by Ack, that a message which
+// the broker sends again on a new connection because its acknowledgement did
+// not arrive is not queued twice while this process lives, and that the
+// handler never blocks. It refuses to know what messages mean and what durable is.
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/zeebo/xxh3"
+)
+
+// Bounds of the queue. A broker has at most 65,535 messages of QoS 1 in flight;
+// their bytes are what needs a limit. Beyond it the connection is closed until half is worked off.
+const (
+	maxQueueBytes    = 32 << 20
+	maxQueueMessages = 1 << 17
+	subscribeTimeout = 10 * time.Second
+	firstBackoff     = 250 * time.Millisecond
+)
+
+// Message is a received message.
+type Message struct {
+	Topic    string
+	Payload  []byte
+	Received int64 // ns
+	entry    *entry
+}
+
+// entry is a message of QoS 1 until its packet id is used for another one.
+type entry struct {
+	id   uint16
+	hash uint64
+	conn uint64 // connection that ack belongs to
+	ack  func()
+	done int64 // ns, when Ack was called; 0 = not yet
+}
+
+// Stats are counts since New.
+type Stats struct {
+	Connected   bool
+	Connects    uint64
+	Received    uint64 // messages, redeliveries not counted
+	Redelivered uint64 // dropped because they are here already, and acknowledged anew
+	Overflow    uint64 // messages of QoS 0 dropped because the queue was full
+	Acked       uint64
+	Queued      int
+	LastError   string
+}
+
+// Source is a subscription. Its methods are safe for concurrent use.
+type Source struct {
+	cfg     Config
+	filters []string
+	now     func() int64
+	rand    *rand.Rand
+
+	mu      sync.Mutex
+	queue   []Message
+	bytes   int
+	entries map[uint16]*entry
+	conn    uint64
+	full    bool
+	ready   chan struct{} // 1 deep: something is queued
+	drained chan struct{} // 1 deep: the queue is half empty again
+	stats   Stats
+}
+
+// New returns a subscription to topic filters. now gives ns since the epoch.
+func New(cfg Config, filters []string, now func() int64, r *rand.Rand) (*Source, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if len(filters) == 0 {
+		return nil, errors.New("mqtt: no topics to subscribe to")
+	}
+	return &Source{cfg: cfg, filters: filters, now: now, rand: r, entries: map[uint16]*entry{},
+		ready: make(chan struct{}, 1), drained: make(chan struct{}, 1)}, nil
+}
+
+// Run keeps the subscription until ctx ends. It returns an error only for a configuration that can never work.
+func (s *Source) Run(ctx context.Context) error {
+	opts, err := s.options()
+	if err != nil {
+		return err
+	}
+	backoff := firstBackoff
+	for ctx.Err() == nil {
+		started := time.Now()
+		err := s.connection(ctx, *opts)
+		if ctx.Err() != nil {
+			break
+		}
+		s.mu.Lock()
+		s.stats.Connected = false
+		if err != nil {
+			s.stats.LastError = err.Error()
+		}
+		s.mu.Unlock()
+		if time.Since(started) > s.cfg.MaxBackoff {
+			backoff = firstBackoff
+		}
+		wait := backoff/2 + time.Duration(s.rand.Int64N(int64(backoff))) // jitter: a depot's agents do not return in step
+		backoff = min(2*backoff, s.cfg.MaxBackoff)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+func (s *Source) options() (*paho.ClientOptions, error) {
+	t, err := s.cfg.tls()
+	if err != nil {
+		return nil, err
+	}
+	o := paho.NewClientOptions().SetClientID(s.cfg.ClientID).SetUsername(s.cfg.Username).SetPassword(s.cfg.Password).SetTLSConfig(t).
+		SetCleanSession(false).SetAutoAckDisabled(true).SetOrderMatters(true).SetAutoReconnect(false).SetConnectRetry(false).
+		SetKeepAlive(s.cfg.KeepAlive).SetWriteTimeout(s.cfg.WriteTimeout).SetConnectTimeout(10 * time.Second).SetPingTimeout(s.cfg.KeepAlive / 2)
+	for _, b := range s.cfg.Brokers {
+		o.AddBroker(b)
+	}
+	return o, nil
+}
+
+// connection lives from a connect to the loss of it. One paho client per
+// connection: a used one is not safe to use again.
+func (s *Source) connection(ctx context.Context, o paho.ClientOptions) error {
+	if err := s.waitDrained(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.conn++
+	conn := s.conn
+	for id, e := range s.entries { // acknowledgements of long ago have arrived: their ids may carry other messages by now
+		if e.done != 0 && s.now()-e.done > int64(2*s.cfg.KeepAlive) && s.stats.Connects > 0 {
+			delete(s.entries, id)
+		}
+	}
+	s.mu.Unlock()
+	lost := make(chan error, 2)
+	handler := func(_ paho.Client, m paho.Message) {
+		if !s.receive(conn, m) {
+			select {
+			case lost <- errors.New("mqtt: queue is full: the disk or the core is too slow"):
+			default:
+			}
+		}
+	}
+	// The handler is set before connecting: queued messages come before the subscription is repeated.
+	o.SetDefaultPublishHandler(handler)
+	o.SetConnectionLostHandler(func(_ paho.Client, err error) { lost <- err })
+	c := paho.NewClient(&o)
+	defer c.Disconnect(250)
+	token := c.Connect()
+	select {
+	case <-token.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := token.Error(); err != nil {
+		return fmt.Errorf("mqtt: connect to %v: %w", s.cfg.Brokers, err)
+	}
+	if ct, ok := token.(*paho.ConnectToken); ok && !ct.SessionPresent() {
+		s.forgetBefore(conn)
+	}
+	if err := s.subscribe(ctx, c); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.stats.Connected, s.stats.LastError = true, ""
+	s.stats.Connects++
+	s.mu.Unlock()
+	select {
+	case err := <-lost:
+		return fmt.Errorf("mqtt: connection lost: %w", err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// subscribe repeats the subscription: a broker that was killed has forgotten it.
+func (s *Source) subscribe(ctx context.Context, c paho.Client) error {
+	filters := map[string]byte{}
+	for _, f := range s.filters {
+		filters[f] = 1
+	}
+	token := c.SubscribeMultiple(filters, nil)
+	select {
+	case <-token.Done():
+	case <-time.After(subscribeTimeout):
+		return errors.New("mqtt: subscribe: no answer from the broker")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := token.Error(); err != nil {
+		return fmt.Errorf("mqtt: subscribe: %w", err)
+	}
+	if st, ok := token.(*paho.SubscribeToken); ok {
+		for f, code := range st.Result() {
+			if code == 0x80 {
+				return fmt.Errorf("mqtt: the broker refuses the subscription to %s: check its access rules", f)
+			}
+		}
+	}
+	return nil
+}
+
+// receive queues a message. It returns false when the queue is full and the message has to come again.
+func (s *Source) receive(conn uint64, m paho.Message) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if conn != s.conn {
+		return true // a late message of a connection that is gone: it comes again
+	}
+	msg := Message{Topic: m.Topic(), Payload: m.Payload(), Received: s.now()}
+	if m.Qos() > 0 {
+		hash := xxh3.Hash(msg.Payload) ^ xxh3.HashString(msg.Topic)
+		if e := s.entries[m.MessageID()]; e != nil && m.Duplicate() && e.hash == hash {
+			s.stats.Redelivered++
+			e.conn, e.ack = conn, m.Ack
+			if e.done != 0 {
+				go m.Ack() // the first acknowledgement was lost; not from the handler, which must not block
+			}
+			return true
+		}
+		if s.bytes > maxQueueBytes || len(s.queue) >= maxQueueMessages {
+			s.full = true
+			return false
+		}
+		msg.entry = &entry{id: m.MessageID(), hash: hash, conn: conn, ack: m.Ack}
+		s.entries[m.MessageID()] = msg.entry
+	} else if s.bytes > maxQueueBytes || len(s.queue) >= maxQueueMessages {
+		s.stats.Overflow++
+		return true
+	}
+	s.stats.Received++
+	s.queue = append(s.queue, msg)
+	s.bytes += len(msg.Payload) + len(msg.Topic)
+	signal(s.ready)
+	return true
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// forgetBefore drops what is known of earlier connections: the broker has a new session, its packet ids start anew.
+func (s *Source) forgetBefore(conn uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, e := range s.entries {
+		if e.conn < conn {
+			delete(s.entries, id)
+		}
+	}
+}
+
+func (s *Source) waitDrained(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		full := s.full
+		s.mu.Unlock()
+		if !full {
+			return nil
+		}
+		select {
+		case <-s.drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Ready delivers when messages are queued.
+func (s *Source) Ready() <-chan struct{} { return s.ready }
+
+// Take moves queued messages to buf: at most limit, and at most size bytes unless one alone is larger.
+func (s *Source) Take(buf []Message, limit, size int) []Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, m := range s.queue[:min(limit, len(s.queue))] {
+		if size -= len(m.Payload); size < 0 && n > 0 {
+			break
+		}
+		s.bytes -= len(m.Payload) + len(m.Topic)
+		n++
+	}
+	buf = append(buf, s.queue[:n]...)
+	s.queue = append(s.queue[:0], s.queue[n:]...)
+	s.settle()
+	return buf
+}
+
+// Return puts messages back that were taken last.
+func (s *Source) Return(msgs []Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range msgs {
+		s.bytes += len(m.Payload) + len(m.Topic)
+	}
+	s.queue = append(append([]Message(nil), msgs...), s.queue...)
+	s.settle()
+}
+
+func (s *Source) settle() {
+	if len(s.queue) > 0 {
+		signal(s.ready)
+	} else if cap(s.queue) > 4096 {
+		s.queue = nil
+	}
+	if s.full && s.bytes < maxQueueBytes/2 {
+		s.full = false
+		signal(s.drained)
+	}
+}
+
+// Ack acknowledges messages, on the connection that delivered them last. What was
+// received on a connection that is gone is acknowledged when the broker sends it again.
+func (s *Source) Ack(msgs []Message) {
+	acks := make([]func(), 0, len(msgs))
+	s.mu.Lock()
+	for i := range msgs {
+		e := msgs[i].entry
+		if e == nil {
+			continue
+		}
+		e.done = s.now()
+		s.stats.Acked++
+		if e.conn == s.conn {
+			acks = append(acks, e.ack)
+		}
+		msgs[i].entry = nil
+	}
+	s.mu.Unlock()
+	for _, ack := range acks {
+		ack()
+	}
+}
+
+// Stats returns counts.
+func (s *Source) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Queued = len(s.queue)
+	return st
+}

@@ -1,0 +1,179 @@
+package edge
+
+import (
+	"time"
+
+	"signalbox/edge/session"
+	"signalbox/edge/wire"
+)
+
+func (a *Agent) linkUp(l *link) {
+	a.loop.link = l
+	l.send(a.loop.session.Connect(now()))
+}
+
+func (a *Agent) linkDown(l *link, err error) {
+	if l != nil && a.loop.link == l {
+		a.loop.link = nil
+		a.loop.session.Disconnect()
+	}
+	if err != nil && !a.loop.closing {
+		a.log.Info("no link to the core", "error", err)
+	}
+}
+
+// linkMessage gives a message of the core to the session and does what follows from it.
+func (a *Agent) linkMessage(from *link, m wire.Message) {
+	l := &a.loop
+	if l.link != from {
+		return // of a connection that was given up
+	}
+	if _, ok := m.(*wire.SlowDown); ok {
+		l.slowdowns++
+	}
+	fx, err := l.session.Handle(m, now())
+	switch {
+	case err != nil:
+		from.close(err)
+		return
+	case fx.Redirect != "":
+		from.redirectTo(fx.Redirect)
+		return
+	case fx.Close != "":
+		a.log.Warn("the core closes the link", "reason", fx.Close)
+		from.close(errGoodbye)
+		return
+	case fx.Conflict != "":
+		a.conflict(from, fx.Conflict)
+		return
+	}
+	if fx.Clock != 0 {
+		l.offset = fx.Clock - now()
+	}
+	if w, ok := m.(*wire.Welcome); ok && w.Leader != "" {
+		from.prefer(w.Leader)
+	}
+	if fx.Grant != nil {
+		a.grant(from, fx.Grant)
+		return
+	}
+	if fx.Acked {
+		a.acked(fx.Applied)
+	}
+	if until := l.session.Paused(now()); until != 0 {
+		l.resume.Reset(time.Duration(until - now()))
+	}
+	a.goOn()
+}
+
+// goOn does whatever credit allows.
+func (a *Agent) goOn() {
+	a.pump()
+	a.seal()
+	if a.loop.ready {
+		a.ingest(false)
+	}
+}
+
+func (a *Agent) acked(applied uint64) {
+	l := &a.loop
+	l.shipped += uint64(a.spool.Acked(l.session.Epoch(), applied))
+	for seq := range l.bodies {
+		if seq <= applied {
+			delete(l.bodies, seq)
+		}
+	}
+}
+
+// grant makes a new epoch durable before anything is sent in it.
+func (a *Agent) grant(from *link, g *session.Grant) {
+	before := a.spool.Stats().AckedReadings
+	err := a.spool.SetEpoch(g.Epoch, g.Applied, g.Known, func(err error) {
+		a.post(func() {
+			if err != nil {
+				a.loop.failed = err
+				return
+			}
+			if a.loop.link != from {
+				return // asked again on the next connection
+			}
+			a.loop.session.Granted(g, a.spool.State().NextSeq, a.waiting())
+			a.log.Info("new epoch", "epoch", g.Epoch, "waiting", a.loop.session.Waiting())
+			a.goOn()
+		})
+	})
+	if err != nil {
+		a.loop.failed = err
+		return
+	}
+	a.loop.shipped += a.spool.Stats().AckedReadings - before // the core had them all along
+}
+
+// conflict: the core knows another batch under one of our sequences. This spool is a
+// restored image or a clone; as a new install it gets an epoch of its own.
+func (a *Agent) conflict(from *link, reason string) {
+	a.loop.conflicts++
+	a.log.Warn("conflict: this agent becomes a new install; is there another device of this name, or was an old image restored?", "agent", a.cfg.Agent, "reason", reason)
+	id := random()
+	if err := a.spool.SetInstall(id); err != nil {
+		a.loop.failed = err
+		return
+	}
+	a.loop.session.Renew(id)
+	from.close(errConflict)
+}
+
+// pump sends what the session allows.
+func (a *Agent) pump() {
+	l := &a.loop
+	for l.link != nil {
+		it, ok := l.session.Next(now())
+		if !ok {
+			return
+		}
+		b := l.bodies[it.Seq]
+		body, err := a.spool.Body(b)
+		if err != nil {
+			l.failed = err
+			return
+		}
+		l.link.send(l.coder.Pack(b.Epoch, b.Seq, b.Hash, body))
+	}
+}
+
+// beat sends a heartbeat, gives up a link that is silent, and moves on what became old.
+func (a *Agent) beat() {
+	l := &a.loop
+	a.demote()
+	if l.link != nil && l.session.Stalled(now()) {
+		l.link.close(errSilent)
+		return
+	}
+	if l.link == nil || !l.session.Up() {
+		return
+	}
+	st := a.spool.Stats()
+	dropped := uint64(0)
+	for _, n := range st.Dropped {
+		dropped += n
+	}
+	oldest, some := a.spool.OldestUnsealed()
+	if l.committing && (!some || l.oldest < oldest) {
+		oldest, some = l.oldest, true
+	}
+	idle := int64(0)
+	quiet := !some && !l.ready && l.blocked == nil && now()-l.lastReading >= int64(a.cfg.IdleAfter)
+	if quiet && a.source.Stats().Queued == 0 {
+		idle = now() + l.offset - int64(a.cfg.IdleAfter)
+	}
+	hb := &wire.Heartbeat{Epoch: l.session.Epoch(), Sent: a.spool.State().NextSeq - 1, Clock: now(), Idle: idle != 0,
+		Frontiers: l.fronts.Certify(oldest, some, idle), Received: l.received, Rejected: l.rejected, Dropped: dropped,
+		Live: wire.Queue{Readings: uint64(l.rows)}}
+	if len(l.tail) > 0 {
+		hb.Live.Oldest = l.tail[0].received
+	}
+	if n := st.UnsealedReadings - min(st.UnsealedReadings, uint64(l.rows)); n > 0 && a.hasBacklog() {
+		hb.Backlog = wire.Queue{Readings: n, Bytes: st.UnsealedBytes, Oldest: oldest}
+	}
+	l.link.send(hb)
+}
