@@ -223,11 +223,14 @@ func zoneOffset(zone string, local int64) (int64, bool) {
 
 // location loads a region; the text "Local" is not one.
 func location(zone string) (*time.Location, bool) {
-	if zone == "" || zone == "Local" {
+	if zone == "" || zone == "Local" || len(zone) > 64 {
 		return nil, false
 	}
 	if off, ok := fixedOffset(zone); ok {
 		return time.FixedZone(zone, int(off/secondMicros)), true
+	}
+	if c := zone[0] | 32; c < 'a' || c > 'z' {
+		return nil, false
 	}
 	loc, err := time.LoadLocation(zone)
 	return loc, err == nil

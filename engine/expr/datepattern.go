@@ -488,12 +488,43 @@ func (p *patternArg) of(s string) (datePattern, *Error) {
 	return compileDatePattern(s)
 }
 
-// shiftZone moves a UTC time into a zone (to = true) or a local time of the zone to UTC.
-func shiftZone(us int64, zone string, toLocal bool) (column.Datum, *Error) {
+// zoneArg gives the location of a zone argument: once when it is constant.
+type zoneArg struct {
+	fixed *time.Location
+}
+
+func newZoneArg(e Expr) zoneArg {
+	if d, ok := Constant(Fold(e)); ok && !d.Null {
+		loc, err := zoneArg{}.of(d.S)
+		if err == nil {
+			return zoneArg{loc}
+		}
+	}
+	return zoneArg{}
+}
+
+func (z zoneArg) of(zone string) (*time.Location, *Error) {
+	if z.fixed != nil {
+		return z.fixed, nil
+	}
 	loc, ok := location(strings.TrimSpace(zone))
 	if !ok {
-		return column.NullDatum, runtimeErr("INVALID_TIMEZONE", "22009", "the time zone %q is not known; write a region such as Europe/Helsinki or an offset such as +02:00", clip(zone))
+		return nil, runtimeErr("INVALID_TIMEZONE", "22009", "the time zone %q is not known; write a region such as Europe/Helsinki or an offset such as +02:00", clip(zone))
 	}
+	return loc, nil
+}
+
+// shift moves a time by the zone named in a row.
+func (z zoneArg) shift(us int64, zone string, toLocal bool) (column.Datum, *Error) {
+	loc, err := z.of(zone)
+	if err != nil {
+		return column.NullDatum, err
+	}
+	return shiftZone(us, loc, toLocal)
+}
+
+// shiftZone moves a UTC time into a zone (to = true) or a local time of the zone to UTC.
+func shiftZone(us int64, loc *time.Location, toLocal bool) (column.Datum, *Error) {
 	sec := floorDiv(us, secondMicros)
 	var off int
 	if toLocal {

@@ -3,7 +3,6 @@ package expr
 import (
 	"math"
 	"math/big"
-	"strings"
 
 	"signalbox/engine/column"
 )
@@ -52,12 +51,8 @@ func datetimeConversions() []function {
 			}
 			return column.I64(v), nil
 		}),
-		fn("from_utc_timestamp", "ts str", "ts", "UTC time shown as local time of a zone.", "from_utc_timestamp(TIMESTAMP'2016-08-31 00:00:00', 'Asia/Seoul')", "2016-08-31 09:00:00", func(a []column.Datum) (column.Datum, *Error) {
-			return shiftZone(a[0].I, a[1].S, true)
-		}),
-		fn("to_utc_timestamp", "ts str", "ts", "Local time of a zone as UTC.", "to_utc_timestamp(TIMESTAMP'2016-08-31 00:00:00', 'Asia/Seoul')", "2016-08-30 15:00:00", func(a []column.Datum) (column.Datum, *Error) {
-			return shiftZone(a[0].I, a[1].S, false)
-		}),
+		bound("from_utc_timestamp", "time, zone", "UTC time shown as local time of a zone.", "from_utc_timestamp(TIMESTAMP'2016-08-31 00:00:00', 'Asia/Seoul')", "2016-08-31 09:00:00", bindUTCShift(true)),
+		bound("to_utc_timestamp", "time, zone", "Local time of a zone as UTC.", "to_utc_timestamp(TIMESTAMP'2016-08-31 00:00:00', 'Asia/Seoul')", "2016-08-30 15:00:00", bindUTCShift(false)),
 		bound("convert_timezone", "from?, to, time", "Local time of one zone as local time of another.", "convert_timezone('Europe/Brussels', 'America/Los_Angeles', TIMESTAMP_NTZ'2021-12-06 00:00:00')", "2021-12-05 15:00:00", bindConvertTimezone),
 	}
 }
@@ -225,8 +220,12 @@ func bindMakeTimestamp(t column.Type, try bool) func(string, []Expr) (Expr, erro
 			return nil, errInputType(name, 5, "DECIMAL(16,6)", b[5])
 		}
 		b[5] = newCast(b[5], column.DecimalType(16, 6), false)
+		zone := zoneArg{}
+		if len(b) == 7 {
+			zone = newZoneArg(b[6])
+		}
 		eval := func(a []column.Datum) (column.Datum, *Error) {
-			d, err := makeTimestamp(a)
+			d, err := makeTimestamp(a, zone)
 			if err != nil && try {
 				return column.NullDatum, nil
 			}
@@ -236,7 +235,7 @@ func bindMakeTimestamp(t column.Type, try bool) func(string, []Expr) (Expr, erro
 	}
 }
 
-func makeTimestamp(a []column.Datum) (column.Datum, *Error) {
+func makeTimestamp(a []column.Datum, zone zoneArg) (column.Datum, *Error) {
 	sec, ok := small(a[5].Dec)
 	if !ok || !fieldsInRange(a[0].I, a[1].I, a[2].I) {
 		return column.NullDatum, errField("year, month or day")
@@ -249,7 +248,7 @@ func makeTimestamp(a []column.Datum) (column.Datum, *Error) {
 		return column.NullDatum, errDatetimeOverflow("make_timestamp")
 	}
 	if len(a) == 7 {
-		return shiftZone(us, a[6].S, false)
+		return zone.shift(us, a[6].S, false)
 	}
 	return column.I64(us), nil
 }
@@ -291,11 +290,25 @@ func bindConvertTimezone(name string, args []Expr) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	from, to := newZoneArg(b[0]), newZoneArg(b[1])
 	return &scalar{name: name, args: b, t: column.Of(column.TimestampNTZ), eval: func(a []column.Datum) (column.Datum, *Error) {
-		utc, err := shiftZone(a[2].I, a[0].S, false)
+		utc, err := from.shift(a[2].I, a[0].S, false)
 		if err != nil {
 			return utc, err
 		}
-		return shiftZone(utc.I, strings.TrimSpace(a[1].S), true)
+		return to.shift(utc.I, a[1].S, true)
 	}}, nil
+}
+
+func bindUTCShift(toLocal bool) func(string, []Expr) (Expr, error) {
+	return func(name string, args []Expr) (Expr, error) {
+		b, err := bindArgs(name, "ts str", args)
+		if err != nil {
+			return nil, err
+		}
+		zone := newZoneArg(b[1])
+		return typed(name, b, column.Of(column.Timestamp), func(a []column.Datum) (column.Datum, *Error) {
+			return zone.shift(a[0].I, a[1].S, toLocal)
+		}), nil
+	}
 }
