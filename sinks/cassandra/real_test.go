@@ -48,6 +48,11 @@ func schemaByHand(t *testing.T, o Options, reader *gocql.Session) {
 	if err := reader.Query(fmt.Sprintf(`SELECT writetime(passengers), ttl(passengers) FROM %s.route_load`, o.Keyspace)).Scan(&written, &ttl); err != nil {
 		t.Fatal(err)
 	}
+	var passengers, revision int64
+	if err := reader.Query(fmt.Sprintf(`SELECT passengers, "_revision" FROM %s.route_load WHERE route = '10' AND "_bucket" = '1970-01-01T00:00:00Z' AND start >= '1970-01-01T00:01:00Z'`,
+		o.Keyspace)).Scan(&passengers, &revision); err != nil || passengers != 7 || revision != 1 {
+		t.Errorf("asked as a person would: %d passengers, revision %d, %v", passengers, revision, err)
+	}
 	if want := int64(1_767_225_600_000_001); written != want {
 		t.Errorf("the write time is %d, want the log's %d", written, want)
 	}

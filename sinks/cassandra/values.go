@@ -164,17 +164,24 @@ func (l *layout) insertValues(b *sinks.Batch, i int, bucket time.Duration, fresh
 		}
 	}
 	for c, f := range schema.Fields {
-		if !hasMicros(f.Type) {
-			continue
-		}
-		if d := row.Cell(b.Rows, c, i); d.Null || micros(d.I) == 0 {
-			out = append(out, null)
-		} else {
-			out = append(out, micros(d.I))
+		if hasMicros(f.Type) {
+			out = append(out, l.micros(c, row.Cell(b.Rows, c, i), fresh))
 		}
 	}
-	out = append(out, int64(b.Revisions[i]), optional(b.Complete, i, null), optional(b.Expected, i, null), int64(b.Index), k.alteredText())
+	out = append(out, int64(b.Revisions[i]), optional(b.Complete, i), optional(b.Expected, i), int64(b.Index), k.alteredText())
 	return append(out, b.Time)
+}
+
+// micros binds the rest of a timestamp. It is never NULL, which would be a
+// tombstone with every revision: where nothing can be stored it is unset, else set, to 0 if need be.
+func (l *layout) micros(c int, d column.Datum, fresh bool) any {
+	switch {
+	case d.Null:
+		return gocql.UnsetValue // the timestamp itself says so
+	case micros(d.I) == 0 && (l.isKey(c) || fresh && !l.keep):
+		return gocql.UnsetValue
+	}
+	return micros(d.I)
 }
 
 func (l *layout) isKey(c int) bool {
@@ -189,9 +196,10 @@ func (l *layout) isKey(c int) bool {
 	return false
 }
 
-func optional(values []int32, i int, null any) any {
+// optional binds completeness. A table either has agents or has none, so there is nothing to replace.
+func optional(values []int32, i int) any {
 	if values == nil {
-		return null
+		return gocql.UnsetValue
 	}
 	return values[i]
 }
