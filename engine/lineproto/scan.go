@@ -9,10 +9,7 @@ import (
 	"unsafe"
 )
 
-const (
-	maxFast = 1<<53 - 1 // largest mantissa that is exact in a DOUBLE
-	zeros   = 0x3030303030303030
-)
+const zeros = 0x3030303030303030
 
 // pow10 are the powers of ten that are exact in a DOUBLE.
 var pow10 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
@@ -27,6 +24,19 @@ func digits(w uint64) (n int, v uint64) {
 	x <<= uint(8-n) * 8
 	x = x*10 + x>>8
 	return n, ((x&0x000000FF000000FF)*(100+1000000<<32) + (x>>16&0x000000FF000000FF)*(1+10000<<32)) >> 32
+}
+
+// digitsValue is the value of the first n of eight bytes, which are digits.
+func digitsValue(w uint64, n int) uint64 {
+	x := (w ^ zeros) << (uint(8-n) * 8 & 63)
+	x = x*10 + x>>8
+	return ((x&0x000000FF000000FF)*(100+1000000<<32) + (x>>16&0x000000FF000000FF)*(1+10000<<32)) >> 32
+}
+
+// countDigits counts the leading ASCII digits of eight bytes.
+func countDigits(w uint64) int {
+	x := w ^ zeros
+	return bits.TrailingZeros64(((x+0x7676767676767676)|x)&highs) >> 3
 }
 
 // scan takes ordinary lines of series and shapes seen before, until a line is
@@ -75,22 +85,22 @@ func scanTime(buf []byte, p int) (int, int64) {
 		return -1, 0
 	}
 	n, v := digits(binary.LittleEndian.Uint64(buf[p:]))
-	p += n
+	if n == 0 {
+		return -1, 0
+	}
 	if n == 8 {
-		n2, v2 := digits(binary.LittleEndian.Uint64(buf[p:]))
+		n2, v2 := digits(binary.LittleEndian.Uint64(buf[p+8:]))
 		v = v*int10[n2] + v2
-		p += n2
-		if n2 == 8 {
-			n3, v3 := digits(binary.LittleEndian.Uint64(buf[p:]))
+		if n = 8 + n2; n2 == 8 {
+			n3, v3 := digits(binary.LittleEndian.Uint64(buf[p+16:]))
 			if n3 > 3 || n3 == 3 && v > 9_223_372_036_854_774 {
 				return -1, 0
 			}
 			v = v*int10[n3] + v3
-			p += n3
+			n = 16 + n3
 		}
-	} else if n == 0 {
-		return -1, 0
 	}
+	p += n
 	if buf[p] == '\r' {
 		p++
 	}
@@ -161,13 +171,50 @@ func (s *shape) scan(buf []byte, p, row int) int {
 	return p
 }
 
+// floatEnd finds where the digits of a float have their point (or end) and
+// where it ends, both from the same two words, so that the next field does not
+// wait for two searches. end is 0 when the text is anything but up to seven
+// digits, maybe followed by a point and digits, sixteen bytes in all.
+func floatEnd(buf []byte, p int) (dot, end int) {
+	w := binary.LittleEndian.Uint64(buf[p:])
+	x := w ^ zeros
+	m := ((x + 0x7676767676767676) | x) & highs
+	k := bits.TrailingZeros64(m) &^ 7
+	if k == 0 || k == 64 {
+		return 0, 0
+	}
+	dot = k >> 3
+	if byte(w>>k) != '.' {
+		return dot, dot
+	}
+	if m &= m - 1; m != 0 {
+		end = bits.TrailingZeros64(m) >> 3
+	} else {
+		n := countDigits(binary.LittleEndian.Uint64(buf[p+8:]))
+		if n == 8 {
+			return 0, 0
+		}
+		end = 8 + n
+	}
+	if end == dot+1 {
+		return 0, 0
+	}
+	return dot, end
+}
+
 // int reads an integer of up to 16 digits.
 func (f *shapeField) int(buf []byte, p, row int) int {
 	neg := buf[p] == '-'
 	if neg {
 		p++
 	}
-	n, u := digits(binary.LittleEndian.Uint64(buf[p:]))
+	w := binary.LittleEndian.Uint64(buf[p:])
+	if f.col < 0 && f.op == opInt {
+		if n := countDigits(w); n > 0 && n < 8 && buf[p+n] == 'i' {
+			return p + n + 1
+		}
+	}
+	n, u := digits(w)
 	if n == 0 {
 		return -1
 	}
@@ -205,48 +252,57 @@ func (f *shapeField) int(buf []byte, p, row int) int {
 	return p + 1
 }
 
-// float reads digits with at most one point among them; a value that is not
-// exact by one division is left to strconv.
+// float reads digits with at most one point among them.
 func (f *shapeField) float(buf []byte, p, row int) int {
 	start := p
-	neg := buf[p] == '-'
-	if neg {
+	if buf[p] == '-' {
 		p++
 	}
-	n, u := digits(binary.LittleEndian.Uint64(buf[p:]))
-	if n == 0 || n == 8 {
-		return -1
+	dot, end := floatEnd(buf, p)
+	if end == 0 {
+		return f.longFloat(buf, start, p, row)
 	}
-	p += n
+	if f.f64 == nil {
+		return p + end
+	}
+	u := digitsValue(binary.LittleEndian.Uint64(buf[p:]), dot)
 	frac := 0
-	if buf[p] == '.' {
-		p++
-		n, v := digits(binary.LittleEndian.Uint64(buf[p:]))
-		if n == 0 {
-			return -1
+	if end > dot {
+		frac = end - dot - 1
+		n := min(frac, 8)
+		u = u*int10[n] + digitsValue(binary.LittleEndian.Uint64(buf[p+dot+1:]), n)
+		if frac > 8 {
+			u = u*int10[frac-8] + digitsValue(binary.LittleEndian.Uint64(buf[p+dot+9:]), frac-8)
 		}
-		u = u*int10[n] + v
-		p, frac = p+n, n
-		if n == 8 {
-			n, v = digits(binary.LittleEndian.Uint64(buf[p:]))
-			if n == 8 || p+16 > len(buf) {
-				return -1
-			}
-			u = u*int10[n] + v // at most 7 + 8 + 7 digits: checked below
-			p, frac = p+n, frac+n
+	}
+	x := float64(u) / pow10[frac] // at most 15 digits: exact
+	if p > start {
+		x = -x
+	}
+	if f.op == opFloat32 {
+		x = float64(float32(x))
+	}
+	f.f64[row] = x
+	return p + end
+}
+
+// longFloat reads up to 32 bytes of digits with at most one point inside them, by strconv.
+func (f *shapeField) longFloat(buf []byte, start, p, row int) int {
+	points := 0
+	for ; p-start < 32 && (buf[p]-'0' <= 9 || buf[p] == '.' && points == 0 && p > start); p++ {
+		if buf[p] == '.' {
+			points++
 		}
+	}
+	if p == start || buf[p-1]-'0' > 9 || buf[start+1] == '.' && buf[start] == '-' {
+		return -1
 	}
 	if f.f64 == nil {
 		return p
 	}
-	x := float64(u) / pow10[frac]
-	if p-start > 17 || u > maxFast {
-		var err error
-		if x, err = strconv.ParseFloat(unsafe.String(&buf[start], p-start), 64); err != nil {
-			return -1
-		}
-	} else if neg {
-		x = -x
+	x, err := strconv.ParseFloat(unsafe.String(&buf[start], p-start), 64)
+	if err != nil {
+		return -1
 	}
 	if f.op == opFloat32 {
 		x = float64(float32(x))
