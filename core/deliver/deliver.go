@@ -212,6 +212,7 @@ type worker struct {
 
 	mu      sync.Mutex
 	at      uint64
+	lost    uint64 // rows up to here are gone, and this sink goes on without them
 	active  bool
 	rows    uint64
 	refused uint64
@@ -317,9 +318,9 @@ func (w *worker) step(ctx context.Context) error {
 	}
 	changed := ob.Changed()
 	w.mu.Lock()
-	at := w.at
+	at, lost := w.at, w.lost
 	w.mu.Unlock()
-	batches, upTo, err := ob.Read(at, ReadBytes)
+	batches, upTo, err := ob.Read(at, ReadBytes, lost)
 	if errors.Is(err, outbox.ErrGap) {
 		return w.refill(ctx, ob)
 	}
@@ -396,7 +397,7 @@ func (w *worker) prepare(ctx context.Context, ob *outbox.Outbox) error {
 }
 
 // refill closes a gap between the sink's cursor and the oldest output kept: by a copy from the leader
-// where the sink can take one, else by going on behind the gap, counted and visible.
+// where the sink can take one, else by going on with what is left, counted and visible.
 func (w *worker) refill(ctx context.Context, ob *outbox.Outbox) error {
 	if c, ok := w.sink.(Copier); ok && w.d.opts.FetchCopy != nil && !w.d.opts.Leadership.Ready() {
 		path, err := w.d.opts.FetchCopy(ctx, w.sink.Name())
@@ -413,7 +414,7 @@ func (w *worker) refill(ctx context.Context, ob *outbox.Outbox) error {
 		}
 	}
 	trimmed := ob.Stats().Trimmed
-	w.set(func() { w.at = max(w.at, trimmed); w.skipped++ })
+	w.set(func() { w.lost = trimmed; w.skipped++ })
 	return nil
 }
 

@@ -182,8 +182,8 @@ func TestReplicasAgreeWhereverTheyAreRestored(t *testing.T) {
 		if s.Counters.Received != s.Counters.Applied+s.Counters.Duplicate+s.Counters.Rejected || s.Counters.Applied == 0 || s.Counters.Duplicate == 0 || s.Counters.Gaps == 0 {
 			t.Errorf("seed %d: accounts %+v", seed, s.Counters)
 		}
-		ba, _, ea := a.Outbox().Read(s.Outbox.Trimmed, 1<<30)
-		bb, _, eb := b.Outbox().Read(s.Outbox.Trimmed, 1<<30)
+		ba, _, ea := a.Outbox().Read(s.Outbox.Trimmed, 1<<30, 0)
+		bb, _, eb := b.Outbox().Read(s.Outbox.Trimmed, 1<<30, 0)
 		if ea != nil || eb != nil || len(ba) != len(bb) || len(ba) == 0 {
 			t.Errorf("seed %d: outboxes hold %d and %d batches (%v, %v)", seed, len(ba), len(bb), ea, eb)
 		}

@@ -284,9 +284,11 @@ var ErrGap = errors.New("outbox: rows are no longer here")
 
 // Read returns output with index > after, at least one entry's when there is any, and stops at about
 // maxBytes. upTo is the index that is then completely read; without more output it is the newest entry.
-func (o *Outbox) Read(after uint64, maxBytes int) (out []sinks.Batch, upTo uint64, err error) {
+// It fails with ErrGap when output after that index is gone, unless the caller accepts losses up to lost:
+// then it returns what is left, every alert transition included.
+func (o *Outbox) Read(after uint64, maxBytes int, lost uint64) (out []sinks.Batch, upTo uint64, err error) {
 	o.mu.Lock()
-	if after < o.trimmed {
+	if after < o.trimmed && lost < o.trimmed {
 		t := o.trimmed
 		o.mu.Unlock()
 		return nil, 0, fmt.Errorf("%w: cursor %d, oldest kept is after %d", ErrGap, after, t)
