@@ -52,7 +52,7 @@ func runBatchCase(dir string, data []byte) error {
 	if err := compareSchema(c.Schema, out.Schema); err != nil {
 		return err
 	}
-	return comparison{c.Schema, c.FloatRelTol, c.Ordered}.compare(c.Rows, rowsOf(out))
+	return comparison{c.Schema, c.FloatRelTol, c.Ordered, estimates(c.SQL)}.compare(c.Rows, rowsOf(out))
 }
 
 // runBatch answers a query as Spark would: the first row that fails fails it.

@@ -82,13 +82,23 @@ func (s *selection) aggregate() error {
 	s.b.rel = input.rel
 	input.clause = "the select list"
 	input.names = nil
-	n := &Aggregate{Window: -1, EventKey: -1, Keys: keys}
-	out := &rel{delay: input.rel.delay}
 	group := &grouping{input: &input}
-	for i, k := range keys {
-		out.attrs = append(out.attrs, keyAttr(input.rel, k))
+	out := &rel{delay: input.rel.delay}
+	for _, k := range keys {
 		group.texts = append(group.texts, k.String())
-		group.cols = append(group.cols, nil)
+		out.attrs = append(out.attrs, keyAttr(input.rel, k))
+	}
+	if sets != nil {
+		if keys, err = input.repeatSets(s.sel.GroupBy.Pos, keys, sets); err != nil {
+			return err
+		}
+		out.attrs = append(out.attrs, attr{name: "grouping_set", typ: column.Of(column.Int), hidden: true})
+	}
+	n := &Aggregate{Window: -1, EventKey: -1, Keys: keys}
+	for i, k := range keys {
+		if o, plain := columnOrdinal(k); !plain || !input.rel.attrs[o].event {
+			out.attrs[i].event = false
+		}
 		s.noteWindow(n, i, k, &input)
 	}
 	s.b.calls = map[*sql.Call]expr.Expr{}
@@ -110,17 +120,16 @@ func (s *selection) aggregate() error {
 	n.Input = input.rel.node
 	n.Out = out.schema(n.EventKey)
 	out.node = n
-	for i := range keys {
-		group.cols[i] = out.column(i)
+	for i := range group.texts {
+		group.cols = append(group.cols, out.column(i))
 	}
 	if err := s.a.mark(n, s.sel.Pos); err != nil {
 		return err
 	}
 	if sets != nil {
-		if out, err = s.groupingSets(n, out, sets); err != nil {
+		if group.id, err = groupingID(s.sel.GroupBy.Pos, out.column(len(group.texts)), len(group.texts), sets); err != nil {
 			return err
 		}
-		group.id = out.column(out.width() - 1)
 	}
 	s.b.rel, s.b.group = out, group
 	return nil

@@ -1,55 +1,74 @@
 package plan
 
 import (
+	"slices"
+
 	"signalbox/engine/column"
 	"signalbox/engine/expr"
 	"signalbox/engine/sql"
 )
 
-// groupingSets replaces one aggregation by one for each set of keys; keys that
-// are not in a set are NULL. A last hidden column tells the sets apart.
-func (s *selection) groupingSets(n *Aggregate, out *rel, sets [][]int) (*rel, error) {
-	width := out.width()
-	all := &rel{attrs: append(append([]attr(nil), out.attrs...), attr{name: "spark_grouping_id", typ: column.Of(column.BigInt), hidden: true}), delay: out.delay}
-	for i := range n.Keys {
-		all.attrs[i].event = false
+// repeatSets repeats every row for each set of GROUPING SETS, ROLLUP or CUBE. A
+// key that is not in a set is NULL there; the number of the set is one more key.
+// It returns the keys over the repeated rows.
+func (b *binder) repeatSets(pos sql.Pos, keys []expr.Expr, sets [][]int) ([]expr.Expr, error) {
+	ids := make([]column.Datum, len(sets))
+	for i := range sets {
+		ids[i] = column.I64(int64(i))
 	}
-	u := &Union{}
-	for _, set := range sets {
-		branch := &Aggregate{Input: n.Input, Calls: n.Calls, Window: -1, EventKey: -1}
-		exprs := make([]expr.Expr, width+1)
-		id := int64(0)
-		for i, k := range n.Keys {
-			at := indexOf(set, i)
-			if at < 0 {
-				id |= 1 << (len(n.Keys) - 1 - i)
-				exprs[i] = expr.NewLiteral(k.Type(), column.NullDatum)
-				continue
+	num := column.Of(column.Int)
+	in := b.rel
+	n := &Explode{Input: in.node, Array: expr.NewLiteral(column.ArrayOf(num), column.Datum{L: ids})}
+	out := &rel{attrs: append(append([]attr(nil), in.attrs...), attr{name: "grouping_set", typ: num, hidden: true}), delay: in.delay}
+	n.Out = out.schema(in.node.Schema().Time)
+	out.node = n
+	b.rel = out
+	set := out.column(out.width() - 1)
+	expanded := make([]expr.Expr, len(keys))
+	for i, k := range keys {
+		in := []expr.Expr{set}
+		for at, members := range sets {
+			if slices.Contains(members, i) {
+				in = append(in, expr.NewLiteral(num, column.I64(int64(at))))
 			}
-			if i == n.Window {
-				branch.Window, branch.Kind = len(branch.Keys), n.Kind
-			}
-			exprs[i] = expr.NewColumn(len(branch.Keys), out.attrs[i].name, k.Type())
-			branch.Keys = append(branch.Keys, k)
 		}
-		branch.Out = &column.Schema{Time: -1}
-		for _, k := range branch.Keys {
-			branch.Out.Fields = append(branch.Out.Fields, column.Field{Type: k.Type()})
+		expanded[i] = k
+		switch len(in) - 1 {
+		case len(sets):
+			continue
+		case 0:
+			expanded[i] = expr.NewLiteral(k.Type(), column.NullDatum)
+			continue
 		}
-		for c, call := range n.Calls {
-			t := call.Func.Result()
-			exprs[len(n.Keys)+c] = expr.NewColumn(len(branch.Keys)+c, call.Name, t)
-			branch.Out.Fields = append(branch.Out.Fields, column.Field{Name: call.Name, Type: t})
-		}
-		exprs[width] = expr.NewLiteral(column.Of(column.BigInt), column.I64(id))
-		if err := s.a.mark(branch, s.sel.Pos); err != nil {
+		there, err := call(pos, "in", in...)
+		if err != nil {
 			return nil, err
 		}
-		u.Branches = append(u.Branches, &Project{Input: branch, Exprs: exprs, Out: all.schema(-1)})
+		if expanded[i], err = call(pos, "case", there, k); err != nil {
+			return nil, err
+		}
 	}
-	u.Out = all.schema(-1)
-	all.node = u
-	return all, nil
+	return append(expanded, set), b.a.mark(n, pos)
+}
+
+// groupingID computes the grouping id from the column with the number of the set:
+// a bit for each key, the first one highest, set where the key was left out.
+func groupingID(pos sql.Pos, set expr.Expr, keys int, sets [][]int) (expr.Expr, error) {
+	var args []expr.Expr
+	for at, members := range sets {
+		id := int64(0)
+		for i := range keys {
+			if !slices.Contains(members, i) {
+				id |= 1 << (keys - 1 - i)
+			}
+		}
+		is, err := call(pos, "=", set, expr.NewLiteral(set.Type(), column.I64(int64(at))))
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, is, expr.NewLiteral(column.Of(column.BigInt), column.I64(id)))
+	}
+	return call(pos, "case", args...)
 }
 
 // groupingFunction is grouping(key), 1 where the key was left out, and grouping_id([keys]).
@@ -75,7 +94,7 @@ func (b *binder) groupingFunction(e *sql.Call) (expr.Expr, error) {
 		if e.Name == "grouping_id" && at != i {
 			return nil, fail(arg.Position(), "GROUPING_ID_COLUMN_MISMATCH", "42803", "the arguments of grouping_id must be the grouping columns, in their order")
 		}
-		bit, err := b.groupingBit(e.Pos, len(b.group.cols)-1-at)
+		bit, err := b.groupingBit(e.Pos, len(b.group.texts)-1-at)
 		if err != nil {
 			return nil, err
 		}
@@ -95,25 +114,4 @@ func (b *binder) groupingBit(pos sql.Pos, shift int) (expr.Expr, error) {
 		return nil, err
 	}
 	return call(pos, "%", moved, big(2))
-}
-
-func indexOf(set []int, v int) int {
-	for i, x := range uniqueInts(set) {
-		if x == v {
-			return i
-		}
-	}
-	return -1
-}
-
-func uniqueInts(in []int) []int {
-	var out []int
-	seen := map[int]bool{}
-	for _, v := range in {
-		if !seen[v] {
-			seen[v] = true
-			out = append(out, v)
-		}
-	}
-	return out
 }
