@@ -17,7 +17,7 @@ import (
 // Config is a node's configuration. Every key has a default that is right for a single node on loopback.
 type Config struct {
 	NodeID  string   `yaml:"node_id" default:"core1" help:"name of this node; one of peers"`
-	Listen  string   `yaml:"listen" default:"127.0.0.1:7080" help:"the one port: agents, API, page and Raft; loopback until TLS is configured"`
+	Listen  string   `yaml:"listen" default:"127.0.0.1:7400" help:"the one port: agents, API, page and Raft; loopback until TLS is configured"`
 	Peers   []string `yaml:"peers" default:"" help:"the cluster as id=host:port, three of them, the same on every node; empty = a cluster of one"`
 	DataDir string   `yaml:"data_dir" default:"signalbox-data" help:"log, snapshots and spilled output; must survive a restart"`
 
@@ -37,7 +37,7 @@ type Config struct {
 
 // Defaults returns the configuration with every default filled in.
 func Defaults() Config {
-	return Config{NodeID: "core1", Listen: "127.0.0.1:7080", DataDir: "signalbox-data", Heartbeat: 500 * time.Millisecond,
+	return Config{NodeID: "core1", Listen: "127.0.0.1:7400", DataDir: "signalbox-data", Heartbeat: 500 * time.Millisecond,
 		TickEvery: 500 * time.Millisecond, IdleTimeout: 30 * time.Second, MaxAgents: 100_000, OutboxBytes: outbox.DefaultMaxBytes,
 		SnapshotEntries: 8192, TrailingEntries: 4096}
 }

@@ -30,6 +30,6 @@ func run(args []string) int {
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{Use: "signalbox", Short: "Telemetry from devices to answers and alerts", Version: version, SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(replayCommand(), queryCommand(), statusCommand(), applyCommand(), checkCommand(), explainCommand(), schemaCommand())
+	root.AddCommand(replayCommand(), queryCommand(), statusCommand(), applyCommand(), checkCommand(), explainCommand(), schemaCommand(), demoCommand(), coreCommand())
 	return root
 }

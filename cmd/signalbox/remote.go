@@ -17,7 +17,7 @@ import (
 )
 
 // defaultCore is where a node listens unless told otherwise.
-const defaultCore = "http://127.0.0.1:7080"
+const defaultCore = "http://127.0.0.1:7400"
 
 func coreFlag(c *cobra.Command) *string {
 	d := defaultCore

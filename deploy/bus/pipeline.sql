@@ -35,3 +35,7 @@ CREATE STREAMING TABLE full_bus AS
 SELECT b.time, b.bus_id, b.route, b.passengers, b.capacity, v.description
 FROM STREAM bus b LEFT JOIN vehicle_types v ON b.vehicle_type = v.vehicle_type
 WHERE b.passengers >= b.capacity;
+
+-- How many readings of each bus were counted: what a reconciliation compares.
+CREATE STREAMING TABLE bus_count OPTIONS (mode 'update') AS
+SELECT bus_id, count(*) AS readings, max(seq) AS last_seq FROM STREAM bus GROUP BY bus_id;

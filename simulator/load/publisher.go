@@ -77,15 +77,15 @@ func wait(ctx context.Context, t mqtt.Token, limit time.Duration) error {
 	}
 }
 
-// Publish sends one message with QoS 1; it waits only while too many are unacknowledged.
-func (p *Publisher) Publish(ctx context.Context, bus int, busID string, payload []byte) error {
+// Publish sends one message about a bus with QoS 1; it waits only while too many are unacknowledged.
+func (p *Publisher) Publish(ctx context.Context, bus int, topic string, payload []byte) error {
 	i := bus % len(p.clients)
 	select {
 	case p.slots[i] <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	token := p.clients[i].Publish(fmt.Sprintf(p.cfg.Topic, busID), 1, false, payload)
+	token := p.clients[i].Publish(topic, 1, false, payload)
 	p.wg.Add(1)
 	go func() {
 		defer p.wg.Done()
@@ -150,9 +150,10 @@ func (p *Publisher) disconnect() {
 
 // RunConfig is a run in real time, or faster.
 type RunConfig struct {
-	Speed    float64       // event time per wall time; 1 = real time
-	Duration time.Duration // wall time; 0 = until the context ends
-	Storm    time.Duration // reconnect every connection this often; 0 = never
+	Speed    float64                    // event time per wall time; 1 = real time
+	Duration time.Duration              // wall time; 0 = until the context ends
+	Storm    time.Duration              // reconnect every connection this often; 0 = never
+	Topic    func(fleet.Reading) string // nil = the publisher's topic with the bus
 	Sent     func(fleet.Delivery)
 }
 
@@ -161,6 +162,10 @@ func Run(ctx context.Context, p *Publisher, s *fleet.Sender, cfg RunConfig) erro
 	begin := time.Now()
 	lastStorm := begin
 	var first int64
+	topic := cfg.Topic
+	if topic == nil {
+		topic = func(r fleet.Reading) string { return fmt.Sprintf(p.cfg.Topic, r.BusID) }
+	}
 	for {
 		d := s.Next()
 		if first == 0 {
@@ -179,7 +184,7 @@ func Run(ctx context.Context, p *Publisher, s *fleet.Sender, cfg RunConfig) erro
 				return err
 			}
 		}
-		if err := p.Publish(ctx, d.Reading.Bus, d.Reading.BusID, d.Payload); err != nil {
+		if err := p.Publish(ctx, d.Reading.Bus, topic(d.Reading), d.Payload); err != nil {
 			return nil
 		}
 		if cfg.Sent != nil {

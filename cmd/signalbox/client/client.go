@@ -23,7 +23,7 @@ import (
 
 // Client asks the first of several core nodes that answers.
 type Client struct {
-	Nodes []string // base addresses, for example http://127.0.0.1:7080
+	Nodes []string // base addresses, for example http://127.0.0.1:7400
 	HTTP  *http.Client
 }
 
