@@ -42,6 +42,9 @@ func (e *arith) String() string {
 
 // Eval implements Expr.
 func (e *arith) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Column {
+	if out := e.constArith(ctx, b, sel); out != nil {
+		return out
+	}
 	x, y := e.operands(ctx, b, sel)
 	out := ctx.Column(e.t, b.Len)
 	copyNulls(out, x)
@@ -271,6 +274,9 @@ func (e *arith) floats(ctx *Context, out, x, y *column.Column, sel []int32) {
 }
 
 func (e *arith) floatDivide(ctx *Context, out, x, y *column.Column, sel []int32) {
+	if e.op == '/' && sel == nil && floatQuotient(out.F64, x.F64, y.F64) {
+		return
+	}
 	each(out, sel, func(i int) {
 		a, b := x.F64[i], y.F64[i]
 		switch {

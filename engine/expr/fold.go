@@ -45,6 +45,8 @@ func withChildren(e Expr, k []Expr) Expr {
 		return &not{k[0]}
 	case *isNull:
 		return &isNull{k[0], x.neg}
+	case *inInts:
+		return newIn(k[0], k[1:])
 	case *in:
 		return newIn(k[0], k[1:])
 	case *mapFloat:

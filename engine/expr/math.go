@@ -505,6 +505,11 @@ func roundFloat(f float64, scale int, mode rounding, single bool) float64 {
 	if scale < -400 {
 		return 0
 	}
+	if scale > 0 && mode == halfUp && !single {
+		if r, ok := roundDigits(f, scale); ok {
+			return r
+		}
+	}
 	v, s, _ := parseDecimalText(strconv.FormatFloat(f, 'e', -1, 64))
 	if s <= scale {
 		return f + 0

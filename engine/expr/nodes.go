@@ -127,18 +127,32 @@ func (e *field) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Column 
 // sure reports whether e can never fail on any row, so that it may be computed
 // for rows that Spark would not have reached.
 func sure(e Expr) bool {
-	switch x := e.(type) {
+	switch x := e.(type) { // the cases that are asked for in every batch do without Children, which allocates
 	case *columnRef, *literal, *lambdaVar:
 		return true
+	case *arith:
+		return x.cannotFail() && sure(x.a) && sure(x.b)
+	case *compare:
+		return sure(x.a) && sure(x.b)
+	case *junction:
+		return sure(x.a) && sure(x.b)
+	case *not:
+		return sure(x.e)
+	case *isNull:
+		return sure(x.e)
+	case *scalar:
+		return x.safe && allSure(x.args)
+	case *cast:
+		return x.safe && allSure(x.args)
 	case interface{ cannotFail() bool }:
-		if !x.cannotFail() {
-			return false
-		}
-	default:
-		return false
+		return x.cannotFail() && allSure(e.Children())
 	}
-	for _, c := range e.Children() {
-		if !sure(c) {
+	return false
+}
+
+func allSure(es []Expr) bool {
+	for _, e := range es {
+		if !sure(e) {
 			return false
 		}
 	}

@@ -248,6 +248,10 @@ func bindCompare(name string, args []Expr) (Expr, error) {
 		return nil, errWrongOpType(name, "ordered", a)
 	}
 	a, b = newCast(a, t, false), newCast(b, t, false)
+	code, ordered := map[string]byte{"<": '<', "<=": 'l', ">": '>', ">=": 'g'}[name]
+	if ordered && isStringWithConst(a, b) {
+		return stringOrder(code, a, b), nil
+	}
 	switch name {
 	case "=", "==":
 		return &compare{'=', a, b}, nil
@@ -351,7 +355,5 @@ func castAll(args []Expr, t column.Type) []Expr {
 	}
 	return out
 }
-
-func newIn(v Expr, list []Expr) Expr { return &in{v, list} }
 
 func isNaN(f float64) bool { return math.IsNaN(f) }
