@@ -264,8 +264,14 @@ func TestFullSpool(t *testing.T) {
 	for i := range 60 {
 		publish("lp/bus", fmt.Sprintf("bus,id=%d text=\"%s%d\" %d", i, big, i, 1000+i))
 	}
-	until(t, "full", func() bool { s := a.Status(); return s.SpoolBytes > 700000 && s.InFlight < 60 })
+	until(t, "full", func() bool {
+		s := a.Status()
+		return s.SpoolBytes > 500000 && s.InFlight < 60
+	})
 	stop()
+	if s := a.Status(); s.InFlight >= 60 || s.SpoolBytes > cfg.Spool.QuotaBytes {
+		t.Fatalf("not full: %+v", s)
+	}
 	cfg.Core = []string{core.addr()}
 	a, _ = start(t, cfg)
 	core.wait("everything", func() bool { return len(core.rows) == 60 })

@@ -97,7 +97,7 @@ func (a *Agent) ingest(force bool) {
 	}
 	l.hold.Stop()
 	l.holding, l.ready = false, false
-	l.msgs = a.source.Take(l.msgs[:0], a.cfg.BatchReadings, groupBytes)
+	l.msgs = a.source.Take(l.msgs[:0], a.cfg.BatchReadings, int(min(groupBytes, a.cfg.Spool.QuotaBytes/16)))
 	if len(l.msgs) == 0 {
 		return
 	}
@@ -173,6 +173,10 @@ func (a *Agent) store(g *group) {
 		a.again()
 	case errors.Is(err, spool.ErrFull): // not acknowledged: the broker keeps what comes after
 		l.committing, l.blocked, l.space = false, g, space
+	case errors.Is(err, spool.ErrTooLarge):
+		l.committing = false
+		g.payload = nil
+		a.tooLarge(g, err)
 	default:
 		l.failed = err
 	}

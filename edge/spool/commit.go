@@ -243,6 +243,9 @@ func parseCheckpoint(rec record) (checkpoint, error) {
 // quota is kept for sealed batches: without them no space would ever come back. mu is held.
 func (s *Spool) makeRoom(size int64, d *Data) error {
 	limit := s.cfg.QuotaBytes - s.cfg.QuotaBytes/8
+	if size > limit {
+		return ErrTooLarge
+	}
 	for s.bytes()+size > limit {
 		switch {
 		case s.cfg.Policy == StopAcknowledging:

@@ -23,6 +23,8 @@ var (
 	ErrFull = errors.New("spool: full")
 	// ErrDropped: the quota is used up and the policy is drop_new. The reading is counted in a gap: acknowledge it.
 	ErrDropped = errors.New("spool: full, new reading dropped")
+	// ErrTooLarge: a record that would not fit an empty spool.
+	ErrTooLarge = errors.New("spool: record larger than the quota")
 	// ErrGone: a record that the batch consumes is in another batch or was dropped by the policy. Seal without it.
 	ErrGone = errors.New("spool: record is gone")
 	// ErrFailed wraps the first failed fsync or write: nothing more is promised. The process must stop and start anew.
