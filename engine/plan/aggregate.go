@@ -234,7 +234,7 @@ func (s *selection) groupNames(in *binder) []named {
 		}
 		probe := *in
 		probe.names = out
-		if x, err := probe.bind(it.Expr); err == nil {
+		if x, err := probe.bind(it.Expr); err == nil && !largerThan(x, MaxExpression) {
 			out = append(out, named{it.Alias, x})
 		}
 	}

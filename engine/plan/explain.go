@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"strings"
 
+	"signalbox/engine/column"
 	"signalbox/engine/expr"
 )
 
@@ -148,7 +149,7 @@ func aggregateState(n *Aggregate, o Options) string {
 	if len(n.Keys) == 0 {
 		return "one row"
 	}
-	s := fmt.Sprintf("one row per (%s)", exprTexts(n.Keys))
+	s := fmt.Sprintf("one row of about %d bytes per (%s)", rowBytes(n), exprTexts(n.Keys))
 	switch {
 	case n.EventKey >= 0 && o.AllowedLateness > 0:
 		return s + " until its end + " + micros(o.AllowedLateness) + " <= watermark"
@@ -158,6 +159,24 @@ func aggregateState(n *Aggregate, o Options) string {
 		return s + " until its last event time + " + micros(o.StateTTL) + " <= watermark"
 	}
 	return s + ", for ever: set state_ttl to forget keys"
+}
+
+// rowBytes estimates the state of one group: its keys and its accumulators.
+func rowBytes(n *Aggregate) int {
+	const groups, slot, word = 1024, 8, 8
+	size := slot
+	for _, k := range n.Keys {
+		size += word
+		if k.Type().Kind.Storage() == column.StoreAny {
+			size += word
+		}
+	}
+	for _, c := range n.Calls {
+		acc := c.Func.New()
+		acc.Grow(groups)
+		size += (acc.Bytes() + groups - 1) / groups
+	}
+	return size
 }
 
 func exprTexts(es []expr.Expr) string {

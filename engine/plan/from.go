@@ -270,7 +270,7 @@ func (a *analyzer) tableFunc(f *sql.TableFunc, sc scope) (*rel, error) {
 }
 
 // MaxRange bounds the rows of range(…).
-const MaxRange = 10_000_000
+const MaxRange = 100_000
 
 // rangeTable plans range(end), range(start, end[, step]).
 func (b *binder) rangeTable(c *sql.Call) (*rel, error) {

@@ -179,3 +179,21 @@ func renumbered(e expr.Expr, ordinal int) expr.Expr {
 	}
 	return expr.NewColumn(ordinal, name, e.Type())
 }
+
+// MaxExpression bounds the nodes of one expression: names of the select list
+// that are made of each other would otherwise grow without end.
+const MaxExpression = 100_000
+
+// largerThan reports whether an expression has more than limit nodes; it stops counting there.
+func largerThan(e expr.Expr, limit int) bool { return countNodes(e, limit) > limit }
+
+func countNodes(e expr.Expr, limit int) int {
+	n := 1
+	for _, c := range e.Children() {
+		if n > limit {
+			break
+		}
+		n += countNodes(c, limit-n)
+	}
+	return n
+}

@@ -15,8 +15,9 @@ func push(n Node, conds []expr.Expr) Node {
 	case *Filter:
 		return push(n.Input, append(splitAnd(n.Cond), conds...))
 	case *Project:
-		n.Input = push(n.Input, substitute(conds, n.Exprs))
-		return n
+		below, above := substitute(conds, n.Exprs)
+		n.Input = push(n.Input, below)
+		return filtered(n, above)
 	case *Watermark:
 		below, above := divide(conds, func(c int) bool { return c != n.Time && c < len(n.Input.Schema().Fields) })
 		n.Input = push(n.Input, below)
@@ -110,18 +111,27 @@ func reads(e expr.Expr, accept func(int) bool) bool {
 	return ok
 }
 
-// substitute replaces column i by exprs[i].
-func substitute(conds []expr.Expr, exprs []expr.Expr) []expr.Expr {
-	out := make([]expr.Expr, len(conds))
-	for i, c := range conds {
-		out[i] = expr.Rewrite(c, func(e expr.Expr) expr.Expr {
+// maxPushed bounds a condition that is pushed through a projection, in nodes:
+// beyond it the condition costs more below than it saves.
+const maxPushed = 1000
+
+// substitute replaces column i by exprs[i]; conditions that would grow too large stay above.
+func substitute(conds []expr.Expr, exprs []expr.Expr) (below, above []expr.Expr) {
+	for _, c := range conds {
+		size := 0
+		columnsOf(c, func(i int) { size += countNodes(exprs[i], maxPushed) })
+		if size > maxPushed {
+			above = append(above, c)
+			continue
+		}
+		below = append(below, expr.Rewrite(c, func(e expr.Expr) expr.Expr {
 			if o, ok := columnOrdinal(e); ok {
 				return exprs[o]
 			}
 			return e
-		})
+		}))
 	}
-	return out
+	return below, above
 }
 
 // shifted moves the columns of e by d.
@@ -143,7 +153,11 @@ func pushAggregate(n *Aggregate, conds []expr.Expr) Node {
 	below, above := divide(conds, func(c int) bool {
 		return c < len(n.Keys) && !(n.Kind == SessionWindow && c == n.Window)
 	})
-	n.Input = push(n.Input, substitute(below, n.Keys))
+	below, large := substitute(below, n.Keys)
+	n.Input = push(n.Input, below)
+	if len(large) > 0 {
+		return filtered(filtered(n, above), conds)
+	}
 	return filtered(n, above)
 }
 

@@ -174,7 +174,8 @@ func field(pos sql.Pos, e expr.Expr, name string) (expr.Expr, error) {
 			if err != nil {
 				return nil, err
 			}
-			x, err := expr.Call("get_array_struct_fields", e, expr.NewLiteral(column.Of(column.Int), column.I64(int64(i))))
+			elem := expr.NewLambdaVar("element", *t.Elem)
+			x, err := expr.Call("transform", e, expr.NewLambda([]expr.Expr{elem}, expr.NewField(elem, i)))
 			return x, at(pos, err)
 		}
 	}

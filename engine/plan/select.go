@@ -243,7 +243,7 @@ func (s *selection) quietNames() []named {
 		}
 		probe := *s.b
 		probe.names, probe.namesFirst = out, false
-		if x, err := probe.bind(it.Expr); err == nil {
+		if x, err := probe.bind(it.Expr); err == nil && !largerThan(x, MaxExpression) {
 			out = append(out, named{it.Alias, x})
 		}
 	}
@@ -301,7 +301,7 @@ func (s *selection) allNames() []named {
 		if it.Alias == "" || hasSubquery(it.Expr) {
 			continue
 		}
-		if x, err := probe.bind(it.Expr); err == nil {
+		if x, err := probe.bind(it.Expr); err == nil && !largerThan(x, MaxExpression) {
 			out = append(out, named{it.Alias, x})
 		}
 	}
@@ -317,6 +317,9 @@ func (s *selection) bindItems() ([]item, error) {
 		x, err := s.b.bind(it.Expr)
 		if err != nil && s.a.tolerate(err) {
 			x, err = expr.NewLiteral(column.Type{}, column.NullDatum), nil
+		}
+		if err == nil && largerThan(x, MaxExpression) {
+			err = fail(it.Pos, "QUERY_TOO_LARGE", "54000", "the expression has more than %d parts once the names in it are replaced by what they stand for", MaxExpression)
 		}
 		if err != nil {
 			return nil, err
