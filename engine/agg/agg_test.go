@@ -65,7 +65,7 @@ var aggCases = []aggCase{
 	{name: "percentile", args: []any{tBig, half}, inexact: true}, {name: "percentile", args: []any{tDbl, shares}}, {name: "median", args: []any{tDbl}}, {name: "median", args: []any{tDT}},
 	{name: "percentile", args: []any{tDbl, half, tInt}}, {name: "percentile_cont", args: []any{half, tDbl}, opt: Options{OrderBy: []Order{{Desc: true}}}},
 	{name: "percentile_disc", args: []any{half, tDbl}, opt: Options{OrderBy: []Order{{}}}}, {name: "mode", args: []any{tStr}}, {name: "mode", args: []any{tDbl}, opt: Options{OrderBy: []Order{{Desc: true}}}},
-	{name: "approx_count_distinct", args: []any{tStr}}, {name: "approx_count_distinct", args: []any{tDbl}}, {name: "percentile_approx", args: []any{tBig, half}}, {name: "percentile_approx", args: []any{tDbl, shares}},
+	{name: "approx_count_distinct", args: []any{tStr}}, {name: "approx_count_distinct", args: []any{tDbl}}, {name: "percentile_approx", args: []any{tBig, half}}, {name: "percentile_approx", args: []any{tDbl, shares}}, {name: "approx_percentile", args: []any{tDec, shares}},
 	{name: "counter_increase", args: []any{tDbl, tTime}, inexact: true}, {name: "rate_per_second", args: []any{tDbl, tTime}, inexact: true}, {name: "state_duration", args: []any{tBool, tTime}},
 }
 

@@ -2,6 +2,7 @@ package agg
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -151,4 +152,31 @@ func TestNoAllocations(t *testing.T) {
 	}); n > 0 {
 		t.Errorf("%v allocations for a batch", n)
 	}
+}
+
+// Writing the state of a million groups: what a snapshot waits for.
+func BenchmarkEncode(b *testing.B) {
+	keys, vals := benchInput(1_000_000, 8192, 400)
+	table := NewGroupTable([]column.Type{tStr})
+	accs := benchAccs(b, "sum", "count", "max")
+	ctx := expr.NewContext()
+	for i := range keys {
+		ids := table.Groups(keys[i:i+1], nil, nil)
+		for _, a := range accs {
+			a.Grow(table.Len())
+			a.Add(ctx, ids, vals[i:i+1], nil)
+		}
+	}
+	b.ResetTimer()
+	for range b.N {
+		if err := table.Encode(io.Discard); err != nil {
+			b.Fatal(err)
+		}
+		for _, a := range accs {
+			if err := a.Encode(io.Discard, table.Len()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(table.Len()), "groups")
 }

@@ -1,7 +1,6 @@
 package agg
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -122,43 +121,59 @@ func readNested(t column.Type, b []byte) (column.Datum, []byte, error) {
 
 func wordFloat(w uint64) float64 { return math.Float64frombits(w) }
 
-// encoder writes varints and slices; the first error sticks.
+// encodeBlock is how many bytes an encoder gathers before it writes them.
+const encodeBlock = 64 << 10
+
+// encoder writes varints and slices in blocks; the first error sticks.
 type encoder struct {
-	w   *bufio.Writer
+	w   io.Writer
 	buf []byte
 	err error
 }
 
-func newEncoder(w io.Writer) *encoder { return &encoder{w: bufio.NewWriter(w)} }
+func newEncoder(w io.Writer) *encoder { return &encoder{w: w} }
 
-func (e *encoder) write(b []byte) {
-	if e.err == nil {
-		_, e.err = e.w.Write(b)
+// full hands a gathered block on.
+func (e *encoder) full() {
+	if e.err == nil && len(e.buf) > 0 {
+		_, e.err = e.w.Write(e.buf)
 	}
-	e.buf = b[:0]
+	e.buf = e.buf[:0]
 }
 
-func (e *encoder) uvarint(v uint64) { e.write(binary.AppendUvarint(e.buf[:0], v)) }
-func (e *encoder) varint(v int64)   { e.write(binary.AppendVarint(e.buf[:0], v)) }
+func (e *encoder) spill() {
+	if len(e.buf) >= encodeBlock {
+		e.full()
+	}
+}
+
+func (e *encoder) byte(b byte) {
+	e.buf = append(e.buf, b)
+	e.spill()
+}
+
+func (e *encoder) uvarint(v uint64) {
+	e.buf = binary.AppendUvarint(e.buf, v)
+	e.spill()
+}
+
+func (e *encoder) varint(v int64) {
+	e.buf = binary.AppendVarint(e.buf, v)
+	e.spill()
+}
+
 func (e *encoder) float(v float64) {
-	e.write(binary.LittleEndian.AppendUint64(e.buf[:0], math.Float64bits(v)))
+	e.buf = binary.LittleEndian.AppendUint64(e.buf, math.Float64bits(v))
+	e.spill()
 }
 
 func (e *encoder) blob(b []byte) {
-	e.uvarint(uint64(len(b)))
-	if e.err == nil {
-		_, e.err = e.w.Write(b)
-	}
-}
-
-func (e *encoder) cell(c *column.Column, i int) {
-	e.blob(appendDatum(nil, c.Type, c.Datum(i), false))
+	e.buf = append(binary.AppendUvarint(e.buf, uint64(len(b))), b...)
+	e.spill()
 }
 
 func (e *encoder) flush() error {
-	if e.err == nil {
-		e.err = e.w.Flush()
-	}
+	e.full()
 	return e.err
 }
 
@@ -272,7 +287,7 @@ func (e *encoder) bools(v []bool) {
 			b |= 1 << (i & 7)
 		}
 		if i&7 == 7 || i == len(v)-1 {
-			e.write(append(e.buf[:0], b))
+			e.byte(b)
 			b = 0
 		}
 	}

@@ -3,6 +3,7 @@ package agg
 import (
 	"io"
 	"math"
+	"math/big"
 	"slices"
 
 	"signalbox/engine/column"
@@ -16,7 +17,7 @@ const maxAccuracy = 1 << 20
 func bindPercentileApprox(c *call) (Func, error) {
 	t := c.args[0].Type()
 	switch {
-	case t.Kind.IsNumeric() && t.Kind != column.Decimal, t.Kind == column.Date, t.Kind == column.Timestamp, t.Kind == column.TimestampNTZ,
+	case t.Kind.IsNumeric(), t.Kind == column.Date, t.Kind == column.Timestamp, t.Kind == column.TimestampNTZ,
 		t.Kind == column.IntervalDT, t.Kind == column.IntervalYM:
 	default:
 		if err := c.double(0); err != nil {
@@ -127,16 +128,18 @@ func (a *sketchAcc) Grow(n int) { a.s = growTo(a.s, n) }
 
 func (a *sketchAcc) Add(_ *expr.Context, groups []int32, args []*column.Column, sel []int32) {
 	arg := args[0]
-	ints := arg.Type.Kind.Storage() == column.StoreI64
 	for i, g := range groups {
 		row := rowAt(sel, i)
 		if arg.IsNull(row) {
 			continue
 		}
 		v := 0.0
-		if ints {
+		switch arg.Type.Kind.Storage() {
+		case column.StoreI64:
 			v = float64(arg.I64[row])
-		} else {
+		case column.StoreDec: // unscaled: rounded beyond 2^53, as Spark rounds to DOUBLE
+			v, _ = new(big.Float).SetInt(bigDec(arg.Dec[row])).Float64()
+		default:
 			v = arg.F64[row]
 		}
 		a.s[g].n++
@@ -165,9 +168,12 @@ func (a *sketchAcc) Value(group int32, out *column.Column) error {
 	}
 	d := column.Datum{}
 	for _, v := range a.s[group].quantiles(a.ps) {
-		if a.elem.Kind.Storage() == column.StoreI64 {
+		switch a.elem.Kind.Storage() {
+		case column.StoreI64:
 			d.L = append(d.L, column.I64(int64(v)))
-		} else {
+		case column.StoreDec:
+			d.L = append(d.L, decimalOf(v))
+		default:
 			d.L = append(d.L, column.F64(v))
 		}
 	}
@@ -176,6 +182,16 @@ func (a *sketchAcc) Value(group int32, out *column.Column) error {
 	}
 	out.Append(d)
 	return nil
+}
+
+// decimalOf is the unscaled decimal of a whole number, NULL when it has more than 128 bits.
+func decimalOf(v float64) column.Datum {
+	if v != v || math.IsInf(v, 0) {
+		return column.NullDatum
+	}
+	b, _ := big.NewFloat(v).Int(nil)
+	d, ok := decOf(b)
+	return column.Datum{Dec: d, Null: !ok}
 }
 
 func (a *sketchAcc) Clear(group int32) { a.s[group] = sketch{} }

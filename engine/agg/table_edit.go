@@ -1,6 +1,7 @@
 package agg
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 
@@ -161,17 +162,38 @@ func (t *GroupTable) Encode(w io.Writer) error {
 		e.uvarint(uint64(f))
 	}
 	for c := range t.types {
-		col := column.New(t.types[c], 1)
 		for g := 0; g < t.n; g++ {
-			if !t.Alive(int32(g)) {
-				continue
+			if t.Alive(int32(g)) {
+				t.encodeKey(e, g, c)
 			}
-			col.Reset()
-			t.appendKey(g, c, col)
-			e.cell(col, 0)
 		}
 	}
 	return e.flush()
+}
+
+// encodeKey writes a key value as a byte string that readDatum understands.
+func (t *GroupTable) encodeKey(e *encoder, g, c int) {
+	storage := t.types[c].Kind.Storage()
+	if t.single && int32(g) == t.nullID || !t.single && t.isNull(g, c) || storage == column.StoreNone {
+		e.blob([]byte{0})
+		return
+	}
+	id := g
+	if !t.single {
+		id = int(t.words[g*len(t.types)+c])
+	}
+	switch storage {
+	case column.StoreI64:
+		t.enc = binary.AppendVarint(append(t.enc[:0], 1), int64(t.words[g*len(t.types)+c]))
+	case column.StoreF64:
+		t.enc = binary.LittleEndian.AppendUint64(append(t.enc[:0], 1), t.words[g*len(t.types)+c])
+	case column.StoreDict:
+		s := t.interns[c].store.get(id)
+		t.enc = append(binary.AppendUvarint(append(t.enc[:0], 1), uint64(len(s))), s...)
+	default:
+		t.enc = append(t.enc[:0], t.interns[c].store.get(id)...)
+	}
+	e.blob(t.enc)
 }
 
 // Decode replaces the table by what Encode wrote for the same types.
