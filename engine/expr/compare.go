@@ -323,6 +323,9 @@ func (c *Context) codeOf(e Expr, dict *column.Dict, k string) (uint32, bool) {
 		m = &codeMemo{}
 		c.codes[e] = m
 	}
+	if dict == nil { // a column without any value
+		return 0, false
+	}
 	if m.dict != dict {
 		*m = codeMemo{dict: dict}
 	}

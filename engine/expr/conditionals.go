@@ -41,9 +41,6 @@ func newCase(name string, conds, vals []Expr, other Expr) (Expr, error) {
 		if c.Type().Kind == column.Void {
 			c = newCast(c, column.Of(column.Boolean), false)
 		}
-		if c.Type().Kind == column.String && name == "if" {
-			c = newCast(c, column.Of(column.Boolean), false)
-		}
 		if c.Type().Kind != column.Boolean {
 			return nil, errInputType(name, i, "BOOLEAN", c)
 		}

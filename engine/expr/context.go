@@ -149,11 +149,19 @@ func (c *Context) notNull(col *column.Column, n int, sel []int32) []int32 {
 
 // copyNulls makes the NULLs of out those of a.
 func copyNulls(out, a *column.Column) {
+	if a.Type.Kind == column.Void {
+		allNull(out)
+		return
+	}
 	out.Nulls = append(out.Nulls[:0], a.Nulls...)
 }
 
 // orNulls adds the NULLs of a to those of out.
 func orNulls(out, a *column.Column) {
+	if a.Type.Kind == column.Void {
+		allNull(out)
+		return
+	}
 	for len(out.Nulls) < len(a.Nulls) {
 		out.Nulls = append(out.Nulls, 0)
 	}

@@ -146,24 +146,6 @@ func bigText(v *big.Int, scale int) string {
 	return s
 }
 
-// javaDecText is BigDecimal.toString: scientific for small values with a big scale.
-func javaDecText(d column.Decimal128, scale int) string {
-	v := bigOf(d)
-	exp := digits(v) - 1 - scale
-	if scale == 0 || exp >= -6 {
-		return bigText(v, scale)
-	}
-	s := v.String()
-	sign := ""
-	if s[0] == '-' {
-		sign, s = "-", s[1:]
-	}
-	if len(s) > 1 {
-		s = s[:1] + "." + s[1:]
-	}
-	return sign + s + "E" + big.NewInt(int64(exp)).String()
-}
-
 // parseDecimalText reads [+-]digits[.digits][e[+-]digits] exactly: unscaled value and scale.
 func parseDecimalText(s string) (v *big.Int, scale int, ok bool) {
 	i, neg := 0, false

@@ -367,7 +367,11 @@ func bindLike(name string, args []Expr) (Expr, error) {
 		}
 		return column.Bool(m(a[0].S)), nil
 	}
-	return &scalar{name: name, args: b[:2], t: column.Of(column.Boolean), eval: eval, infix: esc == `\`}, nil
+	label := name
+	if esc != `\` {
+		label += " escape " + esc // equal texts must mean equal expressions
+	}
+	return &scalar{name: label, args: b[:2], t: column.Of(column.Boolean), eval: eval, infix: true}, nil
 }
 
 // likeMatcher compiles a LIKE pattern; % is any text, _ any character, the escape only before %, _ and itself.

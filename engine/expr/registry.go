@@ -203,6 +203,3 @@ func toClass(name string, i int, a Expr, class string) (Expr, error) {
 	}
 	return nil, errInputType(name, i, class, a)
 }
-
-// call is Call for function names known to exist, inside this package.
-func call(name string, args ...Expr) (Expr, error) { return Call(name, args...) }
