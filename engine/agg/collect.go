@@ -48,6 +48,10 @@ func bindListagg(c *call) (Func, error) {
 	if plain < 1 || plain > 2 {
 		return nil, analysis("WRONG_NUM_ARGS", "42605", "%s takes 1 or 2 arguments, not %d", c.name, plain)
 	}
+	if c.opt.Distinct && len(keys) > 0 && (len(keys) > 1 || c.args[plain].String() != c.args[0].String()) {
+		return nil, analysis("INVALID_WITHIN_GROUP_EXPRESSION.MISMATCH_WITH_DISTINCT", "42K0K",
+			"%s(DISTINCT x) can be ordered only by x: write WITHIN GROUP (ORDER BY x)", c.name)
+	}
 	t := c.args[0].Type()
 	if t.Kind != column.Binary {
 		t = column.Of(column.String)

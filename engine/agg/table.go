@@ -19,6 +19,7 @@ type GroupTable struct {
 	types   []column.Type
 	single  bool        // one string-like key: the interner's ids are the groups
 	interns []*interner // per key column, nil for columns whose word is the value
+	wide    bool        // more than maxWords keys: single, and a key is all values encoded one after the other
 	nullID  int32       // single only: group of NULL, -1 = none yet
 
 	words []uint64 // k per group
@@ -34,6 +35,9 @@ type GroupTable struct {
 	enc     []byte
 }
 
+// maxWords is the number of key columns up to which each has a word and a NULL bit of its own.
+const maxWords = 64
+
 // NewGroupTable returns an empty table for keys of these types (none: one group for all rows).
 func NewGroupTable(types []column.Type) *GroupTable {
 	t := &GroupTable{types: types, nullID: -1, interns: make([]*interner, len(types))}
@@ -43,6 +47,9 @@ func NewGroupTable(types []column.Type) *GroupTable {
 		}
 	}
 	t.single = len(types) == 1 && t.interns[0] != nil
+	if len(types) > maxWords {
+		t.single, t.wide, t.interns = true, true, []*interner{{}}
+	}
 	return t
 }
 
@@ -91,6 +98,8 @@ func (t *GroupTable) lookup(keys []*column.Column, sel []int32, out []int32, add
 	}
 	out = resize32(out, n)
 	switch {
+	case t.wide:
+		t.wideRows(keys, sel, out, add)
 	case t.single && add && keys[0].Type.Kind.Storage() == column.StoreDict:
 		t.singleDict(keys[0], sel, out)
 	case t.single:
@@ -173,6 +182,40 @@ func (t *GroupTable) nullGroup() int32 {
 		t.addSingle(t.nullID)
 	}
 	return t.nullID
+}
+
+// wideRows looks up keys of very many columns.
+func (t *GroupTable) wideRows(keys []*column.Column, sel []int32, out []int32, add bool) {
+	in := t.interns[0]
+	for i := range out {
+		t.enc = t.enc[:0]
+		for _, k := range keys {
+			t.enc = appendCell(t.enc, k, rowAt(sel, i))
+		}
+		switch id, ok := in.find(t.enc); {
+		case ok:
+			out[i] = id
+		case add:
+			out[i] = t.addSingle(in.id(t.enc))
+		default:
+			out[i] = -1
+		}
+	}
+}
+
+// wideKey decodes one value of a wide key.
+func (t *GroupTable) wideKey(g, c int) column.Datum {
+	b := t.interns[0].store.get(g)
+	for i := 0; ; i++ {
+		d, rest, err := readDatum(t.types[i], b)
+		if err != nil { // the arena holds only what appendCell wrote
+			panic("agg: corrupt key: " + err.Error())
+		}
+		if i == c {
+			return d
+		}
+		b = rest
+	}
 }
 
 // singleAny is a single key without a dictionary, or a lookup that must not add.

@@ -107,6 +107,10 @@ func (t *GroupTable) Key(group int32, c int) column.Datum {
 }
 
 func (t *GroupTable) appendKey(g, c int, out *column.Column) {
+	if t.wide {
+		out.Append(t.wideKey(g, c))
+		return
+	}
 	id := g
 	if t.single {
 		if int32(g) == t.nullID {
@@ -174,6 +178,10 @@ func (t *GroupTable) Encode(w io.Writer) error {
 // encodeKey writes a key value as a byte string that readDatum understands.
 func (t *GroupTable) encodeKey(e *encoder, g, c int) {
 	storage := t.types[c].Kind.Storage()
+	if t.wide {
+		e.blob(appendDatum(nil, t.types[c], t.wideKey(g, c), true))
+		return
+	}
 	if t.single && int32(g) == t.nullID || !t.single && t.isNull(g, c) || storage == column.StoreNone {
 		e.blob([]byte{0})
 		return

@@ -19,6 +19,16 @@ var keyTypes = [][]column.Type{
 	{column.Of(column.String), column.Of(column.String), column.Of(column.Double)},
 	{column.StructOf(column.Field{Name: "start", Type: column.Of(column.Timestamp)}, column.Field{Name: "x", Type: column.Of(column.Double)})},
 	{column.StructOf(column.Field{Name: "s", Type: column.Of(column.String)}), column.Of(column.Int)},
+	wideKeys(),
+}
+
+// wideKeys are more key columns than have a word of their own.
+func wideKeys() []column.Type {
+	wide := make([]column.Type, maxWords+6)
+	for i := range wide {
+		wide[i] = []column.Type{column.Of(column.Boolean), column.Of(column.Boolean), column.Of(column.String)}[i%3]
+	}
+	return wide
 }
 
 // randomDatum draws from few values, NULL, NaN and both zeros among them.
