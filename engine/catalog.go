@@ -238,6 +238,7 @@ func (e *Engine) Counters() Counters {
 			p := r.pipe.Counters()
 			c.Keys += p.Keys
 			c.StateBytes += p.StateBytes
+			c.ClosedBytes += p.ClosedBytes
 			c.StateLimited += p.StateLimited
 			c.ClosedEvict += p.ClosedEvict
 		}

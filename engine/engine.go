@@ -176,5 +176,6 @@ type Counters struct {
 	ClosedEvict  uint64            // closed windows that MaxClosedBytes pushed out
 	StateLimited uint64            // rows refused by MaxKeys or MaxStateBytes
 	StateBytes   int64             // estimate, now
+	ClosedBytes  int64             // of closed windows kept for allowed_lateness, now
 	Keys         int64             // groups held, now
 }

@@ -178,16 +178,27 @@ func TestRestoreAtEveryEntry(t *testing.T) {
 		if s.Hash() != h {
 			t.Fatalf("entry %d: state hash after restore differs", in.Index)
 		}
-		var buf bytes.Buffer
-		if err := s.Write(&buf); err != nil {
-			t.Fatal(err)
-		}
-		if cut, err = engine.Restore(&buf, engine.DefaultOptions()); err != nil {
-			t.Fatal(err)
-		}
+		cut = restored(t, cut, engine.DefaultOptions())
 	}
 	b, err := whole.Query("SELECT count(*) FROM q1")
 	if err != nil || b.Len != 1 || b.Cols[0].I64[0] < 10 {
 		t.Fatalf("count of q1: %v %v", b, err)
 	}
+}
+
+// restored takes an engine through its snapshot.
+func restored(t *testing.T, e *engine.Engine, opt engine.Options) *engine.Engine {
+	t.Helper()
+	s, err := e.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	if err := s.Write(&buf); err != nil {
+		t.Fatal(err)
+	}
+	if e, err = engine.Restore(&buf, opt); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }

@@ -18,9 +18,6 @@ type cell struct {
 	max          int64
 	fsum         float64
 	fmax         float64
-	rev          int
-	dirty        bool
-	bus          map[string]bool
 }
 
 type oracle struct {
@@ -29,7 +26,7 @@ type oracle struct {
 	key                          func(r busRow) string
 	wm, maxSeen                  int64
 	any                          bool
-	groups                       map[[2]any]*cell
+	groups, all                  map[[2]any]*cell // all: also those that are closed for good; may be nil
 	emitted                      int64
 	late                         int
 }
@@ -57,6 +54,9 @@ func (o *oracle) step(rows []busRow, end bool) []string {
 			if c == nil {
 				c = &cell{max: -1 << 62, fmax: -1e300}
 				o.groups[k] = c
+				if o.all != nil {
+					o.all[k] = c
+				}
 			}
 			c.rows++
 			if r.passengers != nil {

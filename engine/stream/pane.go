@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"math/bits"
+	"math"
 	"slices"
 
 	"signalbox/engine/agg"
@@ -57,11 +57,15 @@ type paneOp struct {
 	revisedAt int64 // tick of the last sweep
 	sweeps    uint32
 	overBytes bool
-	starts    []int64
-	mask      []uint64
-	union     []uint64
-	tmp       []agg.Accumulator
-	mergeErr  error
+
+	closedBytes int64 // of packed panes
+	gaveUp      int64 // windows that end at or before it were given up for the byte budget
+	spare       []spareAccs
+	starts      []int64
+	mask        []uint64
+	union       []uint64
+	tmp         []agg.Accumulator
+	mergeErr    error
 }
 
 // pane is the state of one window, or of one slide of sliding windows.
@@ -76,6 +80,7 @@ type pane struct {
 	sel     []int32  // rows of the current batch
 	gids    []int32
 	listed  bool
+	packed  []byte // the state of an emitted window; then accs is nil
 }
 
 func newPaneOp(p *Pipeline, n *plan.Aggregate, next operator, m *mark) *paneOp {
@@ -93,7 +98,7 @@ func newPaneOp(p *Pipeline, n *plan.Aggregate, next operator, m *mark) *paneOp {
 			rest = append(rest, k)
 		}
 	}
-	o.emitted, o.revisedAt = noMark, noMark
+	o.emitted, o.revisedAt, o.gaveUp = noMark, noMark, noMark
 	o.keys = newKeys(p, rest)
 	o.timeX = n.Keys[o.evPos]
 	o.struct_ = o.timeX.Type().Kind == column.Struct
@@ -116,7 +121,10 @@ func (o *paneOp) lateMark() int64 {
 	if o.m == nil || o.complete() || o.m.late == noMark {
 		return noMark
 	}
-	return o.m.late - o.p.opt.Table.AllowedLateness
+	if o.m.late == math.MaxInt64 {
+		return o.m.late
+	}
+	return max(o.m.late-o.p.opt.Table.AllowedLateness, o.gaveUp)
 }
 
 func (o *paneOp) push(c *chunk) {
@@ -383,6 +391,7 @@ func (o *paneOp) pane(s window.Span) *pane {
 		o.panes = slices.Insert(o.panes, i, o.newPane(s))
 	}
 	o.cur = o.panes[i]
+	o.unpack(o.cur)
 	return o.cur
 }
 
@@ -391,6 +400,13 @@ func (o *paneOp) newPane(s window.Span) *pane {
 		pn := o.free[n-1]
 		o.free = o.free[:n-1]
 		pn.span = s
+		return pn
+	}
+	if n := len(o.spare); n > 0 {
+		x := o.spare[n-1]
+		o.spare = o.spare[:n-1]
+		pn := &pane{span: s, accs: x.accs}
+		o.reserve(pn)
 		return pn
 	}
 	return &pane{span: s, accs: o.calls.newAccs()}
@@ -450,13 +466,12 @@ func (o *paneOp) reserve(pn *pane) {
 
 // recycle empties a pane and keeps its memory for a later window.
 func (o *paneOp) recycle(pn *pane) {
-	for w, word := range pn.has {
-		for word != 0 {
-			g := int32(w*64 + bits.TrailingZeros64(word))
-			word &= word - 1
-			clearAccs(pn.accs, g)
-			o.refs[g]--
-		}
+	eachBit(pn.has, func(g int32) {
+		clearAccs(pn.accs, g)
+		o.refs[g]--
+	})
+	if pn.packed != nil {
+		o.closedBytes -= packedBytes(pn)
 	}
 	o.held -= int64(pn.n)
 	clear(pn.has)
@@ -466,7 +481,7 @@ func (o *paneOp) recycle(pn *pane) {
 	if o.cur == pn {
 		o.cur = nil
 	}
-	if len(o.free) < 4 {
+	if pn.packed == nil && len(o.free) < 4 {
 		o.free = append(o.free, pn)
 	}
 }
@@ -489,7 +504,7 @@ func (o *paneOp) size() (keys, bytes int64) {
 	b := int64(o.keys.table.Bytes()) + int64(4*len(o.refs))
 	for _, list := range [2][]*pane{o.panes, o.free} {
 		for _, pn := range list {
-			b += int64(bytesOf(pn.accs) + 8*len(pn.has) + 8*len(pn.touched) + 4*len(pn.revs))
+			b += int64(len(pn.packed) + bytesOf(pn.accs) + 8*len(pn.has) + 8*len(pn.touched) + 4*len(pn.revs))
 		}
 	}
 	return o.held, b

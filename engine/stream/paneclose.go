@@ -32,6 +32,7 @@ func (o *paneOp) close() {
 		}
 		o.revise()
 		o.dropClosed(o.m.evict)
+		o.settle()
 	}
 	o.emitB.flush()
 	_, b := o.size()
@@ -229,20 +230,27 @@ func (o *paneOp) revision(panes []*pane, g int32) uint32 {
 // revise emits again what late rows changed in windows that were already
 // emitted, at most every ReviseEvery of tick time.
 func (o *paneOp) revise() {
-	if !o.dirty || (o.p.tick-o.revisedAt < o.p.opt.ReviseEvery && !o.p.ended) {
+	due := o.revisedAt == noMark || o.p.tick-o.revisedAt >= o.p.opt.ReviseEvery || o.p.ended
+	if !o.dirty || !due && !o.losesRevisions() {
 		return
 	}
 	o.dirty, o.revising, o.revisedAt = false, true, o.p.tick
 	o.sweeps++
+	final := o.lateMark()
 	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {
-		if w.End > o.emitted {
+		if w.End > o.emitted || w.End <= final { // not told yet, or closed for good: some of its panes may be gone
 			return
 		}
 		o.mask = o.mask[:0]
 		for _, pn := range panes {
 			o.mask = orWords(o.mask, pn.touched)
 		}
-		o.emitWindow(w, panes, o.mask)
+		if anyBit(o.mask) {
+			for _, pn := range panes {
+				o.unpack(pn)
+			}
+			o.emitWindow(w, panes, o.mask)
+		}
 	})
 	for _, pn := range o.panes {
 		clear(pn.touched)
@@ -250,11 +258,31 @@ func (o *paneOp) revise() {
 	o.revising = false
 }
 
+// losesRevisions reports whether a window with changes that were not told yet closes for good in this pass.
+func (o *paneOp) losesRevisions() bool {
+	last, mark, loses := o.lateMark(), o.dropMark(o.m.evict), false
+	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {
+		if w.End <= last || w.End > mark || loses {
+			return
+		}
+		for _, pn := range panes {
+			loses = loses || anyBit(pn.touched)
+		}
+	})
+	return loses
+}
+
+// dropMark is the time up to which windows are forgotten.
+func (o *paneOp) dropMark(mark int64) int64 {
+	if mark == math.MaxInt64 {
+		return mark
+	}
+	return mark - o.p.opt.Table.AllowedLateness
+}
+
 // dropClosed forgets panes that no open window needs any more.
 func (o *paneOp) dropClosed(mark int64) {
-	if mark != math.MaxInt64 {
-		mark -= o.p.opt.Table.AllowedLateness
-	}
+	mark = o.dropMark(mark)
 	drop := 0
 	for _, pn := range o.panes {
 		if pn.span == nullSpan || o.lastEnd(pn) > mark {
@@ -286,6 +314,7 @@ func (o *paneOp) save(e *encoder) {
 	e.bool(o.dirty)
 	e.uvarint(uint64(o.sweeps))
 	e.uvarint(uint64(o.passes))
+	e.varint(o.gaveUp)
 	saveTable(e, o.keys.table)
 	e.int(len(o.panes))
 	for _, pn := range o.panes {
@@ -293,6 +322,10 @@ func (o *paneOp) save(e *encoder) {
 		e.varint(pn.span.End)
 		e.int(pn.size)
 		e.words(pn.has)
+		if e.bool(pn.packed != nil); pn.packed != nil {
+			e.bytes(pn.packed)
+			continue
+		}
 		e.words(pn.touched)
 		e.int(len(pn.revs))
 		for _, r := range pn.revs {
@@ -304,14 +337,25 @@ func (o *paneOp) save(e *encoder) {
 
 func (o *paneOp) load(d *decoder) {
 	o.emitted, o.revisedAt, o.dirty = d.varint(), d.varint(), d.bool()
-	o.sweeps, o.passes = uint32(d.uvarint()), uint32(d.uvarint())
+	o.sweeps, o.passes, o.gaveUp = uint32(d.uvarint()), uint32(d.uvarint()), d.varint()
 	loadTable(d, o.keys.table)
 	o.refs = make([]uint32, o.keys.table.Len())
 	for n := d.int(); n > 0 && d.err == nil; n-- {
-		pn := &pane{accs: o.calls.newAccs()}
+		pn := &pane{}
 		pn.span = window.Span{Start: d.varint(), End: d.varint()}
 		pn.size = d.int()
-		pn.has, pn.touched = d.words(), d.words()
+		pn.has = d.words()
+		if d.bool() {
+			if pn.packed = d.bytes(); len(pn.has)*64 > len(o.refs)+63 || d.err != nil {
+				d.fail(errState)
+				return
+			}
+			o.count(pn)
+			o.closedBytes += packedBytes(pn)
+			o.panes = append(o.panes, pn)
+			continue
+		}
+		pn.accs, pn.touched = o.calls.newAccs(), d.words()
 		for k := d.int(); k > 0 && d.err == nil; k-- {
 			pn.revs = append(pn.revs, uint32(d.uvarint()))
 		}

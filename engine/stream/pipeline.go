@@ -289,12 +289,15 @@ func (p *Pipeline) limited(c *chunk, row int, what string) {
 // Counters returns the accounts; Keys and StateBytes are computed now.
 func (p *Pipeline) Counters() Counters {
 	c := p.count
-	c.Keys, c.StateBytes = 0, 0
+	c.Keys, c.StateBytes, c.ClosedBytes = 0, 0, 0
 	for _, op := range p.ops {
 		if s, ok := op.(interface{ size() (keys, bytes int64) }); ok {
 			k, b := s.size()
 			c.Keys += k
 			c.StateBytes += b
+		}
+		if w, ok := op.(*paneOp); ok {
+			c.ClosedBytes += w.closedBytes
 		}
 	}
 	return c

@@ -33,6 +33,7 @@ type Counters struct {
 	Expired      uint64 // keys forgotten by state_ttl
 	Keys         int64  // groups held now
 	StateBytes   int64  // estimate of memory held now
+	ClosedBytes  int64  // of it, closed windows kept for allowed_lateness
 }
 
 // Batch is the rows one source hands to a pipeline.
