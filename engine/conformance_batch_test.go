@@ -49,7 +49,7 @@ func runBatchCase(dir string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("expected rows, got error: %w", err)
 	}
-	if err := compareSchema(c.Schema, out.Schema); err != nil {
+	if err := compareSchema(c.Schema, out.Schema, givenNames(c.SQL)); err != nil {
 		return err
 	}
 	return comparison{c.Schema, c.FloatRelTol, c.Ordered, estimates(c.SQL)}.compare(c.Rows, rowsOf(out))

@@ -68,6 +68,9 @@ func generated(c *sql.Call, n *Explode) ([]column.Field, error) {
 
 // lambda binds x -> body as the next argument of a higher-order function.
 func (b *binder) lambda(c *sql.Call, before []expr.Expr, l *sql.Lambda) (expr.Expr, error) {
+	if len(before) == 0 {
+		return nil, fail(l.Pos, "INVALID_LAMBDA_FUNCTION_CALL.PARAMETER_DOES_NOT_ACCEPT_LAMBDA_FUNCTION", "42K0D", "the first argument of %s is a value, not a lambda", c.Name)
+	}
 	types, err := expr.LambdaParams(c.Name, before, len(l.Params))
 	if err != nil {
 		return nil, at(l.Pos, err)
