@@ -6,15 +6,15 @@ import (
 )
 
 const (
-	blobLenBits = 24
-	// maxBlob is the longest value a blob store keeps; a longer one is cut off.
-	// Frames and lines are bounded far below it.
+	blobLenBits = 30
+	// maxBlob is the longest value a blob store keeps, 1 GiB; a longer one is cut
+	// off. Frames, lines and the state of a query are bounded far below it.
 	maxBlob = 1<<blobLenBits - 1
 )
 
 // blobs keeps one byte string for each index in a single arena.
 type blobs struct {
-	refs []uint64 // offset<<24 | length
+	refs []uint64 // offset<<30 | length
 	buf  []byte
 	dead int // bytes of buf that nothing refers to
 }

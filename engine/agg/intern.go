@@ -34,6 +34,7 @@ type dictCache struct {
 
 // id returns the id of s, adding it when it is new.
 func (t *interner) id(s []byte) int32 {
+	s = s[:min(len(s), maxBlob)]
 	if id, ok := t.find(s); ok {
 		return id
 	}
@@ -66,6 +67,7 @@ func (t *interner) reserve() int32 {
 }
 
 func (t *interner) find(s []byte) (int32, bool) {
+	s = s[:min(len(s), maxBlob)]
 	if len(t.slots) == 0 {
 		return 0, false
 	}
