@@ -71,7 +71,10 @@ func (s *state) grant(h *wire.Hello) Result {
 	case a.install == h.Install && h.Epoch == a.epoch && a.consistent(h):
 		a.prevEpoch, a.prevApplied, a.prevHashes = a.epoch, a.applied, nil
 	default: // a new install, a restored old image, or sealed batches that contradict what was applied
-		a.prevEpoch, a.prevApplied, a.prevHashes = a.epoch, a.applied, a.hashes
+		// An epoch that was granted and then not taken over (its Welcome was lost) must not hide what the one before applied.
+		a.prevEpoch, a.prevApplied = a.epoch, a.applied
+		a.prevHashes = slices.Concat(a.prevHashes, a.hashes)
+		a.prevHashes = a.prevHashes[max(0, len(a.prevHashes)-wire.MaxHashes):]
 		a.epoch, a.applied, a.hashes = a.epoch+1, 0, nil
 		a.install, a.pending = h.Install, nil
 	}

@@ -57,8 +57,6 @@ func widthOf(lo, hi int64) uint { return uint(bits.Len64(uint64(hi) - uint64(lo)
 
 func zigzag(v int64) uint64 { return uint64(v<<1) ^ uint64(v>>63) }
 
-func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
-
 func uvarintLen(u uint64) int { return (bits.Len64(u|1) + 6) / 7 }
 
 func varintLen(v int64) int { return uvarintLen(zigzag(v)) }
