@@ -39,6 +39,7 @@ func hotCases(tb testing.TB) map[string]expr.Expr {
 		"string < const":     call("<", s, str("route 7")),
 		"string in":          call("in", s, str("route 1"), str("route 2"), str("route 3")),
 		"bigint in":          call("in", big, n(1), n(2), n(3)),
+		"decimal compare":    call(">", big, call("*", expr.NewLiteral(column.DecimalType(1, 1), column.Datum{Dec: column.Decimal128{Lo: 9}}), cap)),
 		"like":               call("like", s, str("route %7")),
 		"upper":              call("upper", s),
 		"and":                call("and", call(">", big, n(40)), call("<", f, d(10))),

@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"math/bits"
+
 	"signalbox/engine/column"
 )
 
@@ -86,6 +88,12 @@ func (e *cast) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Column {
 		copyNulls(out, x)
 		e.floatToLong(ctx, out, x, sel)
 		return out
+	case f.IsIntegral() && t == column.Decimal && fitsWhole(f, e.t):
+		x := e.args[0].Eval(ctx, b, sel)
+		out := ctx.Column(e.t, b.Len)
+		copyNulls(out, x)
+		scaleInts(out.Dec, x.I64, pow10int(int(e.t.Scale)))
+		return out
 	case f == column.Float && t == column.Double:
 		x := e.args[0].Eval(ctx, b, sel)
 		out := ctx.Column(e.t, b.Len)
@@ -111,6 +119,24 @@ func (e *cast) floatToLong(ctx *Context, out, x *column.Column, sel []int32) {
 	})
 }
 
+// fitsWhole reports whether a decimal type holds every integer of a kind, at a scale that one multiplication reaches.
+func fitsWhole(k column.Kind, t column.Type) bool {
+	return t.Precision-t.Scale >= precisionOf(k).Precision && t.Scale <= 18
+}
+
+// scaleInts multiplies by a power of ten into 128 bits.
+func scaleInts(out []column.Decimal128, x []int64, p int64) {
+	for i, v := range x[:len(out)] {
+		hi, lo := bits.Mul64(absU(v), uint64(p))
+		if v < 0 {
+			var borrow uint64
+			lo, borrow = bits.Sub64(0, lo, 0)
+			hi, _ = bits.Sub64(0, hi, borrow)
+		}
+		out[i] = column.Decimal128{Hi: int64(hi), Lo: lo}
+	}
+}
+
 // castSafe reports whether a conversion never fails.
 func castSafe(from, to column.Type) bool {
 	f, t := from.Kind, to.Kind
@@ -119,6 +145,8 @@ func castSafe(from, to column.Type) bool {
 		return true
 	case f.IsIntegral() && t.IsIntegral():
 		return t > f
+	case f.IsIntegral() && t == column.Decimal:
+		return fitsWhole(f, to)
 	case f.IsNumeric() && isFloating(t), f.IsNumeric() && t == column.Boolean:
 		return true
 	case isDatetime(f) && isDatetime(t):

@@ -2,7 +2,6 @@ package expr
 
 import (
 	"math/big"
-	"math/bits"
 	"strings"
 
 	"signalbox/engine/column"
@@ -293,38 +292,30 @@ func decDivide(x *big.Int, xs int, y *big.Int, ys int) *big.Int {
 }
 
 // decSmall adds, subtracts and multiplies 64-bit values without big integers, when no rounding is needed.
+// The precision of the result type covers every result of the operand types, so only 64 bits can overflow.
 func decSmall(op string, a column.Decimal128, as int, b column.Decimal128, bs int, t column.Type) (column.Decimal128, bool) {
 	x, ok1 := small(a)
 	y, ok2 := small(b)
-	if !ok1 || !ok2 || t.Precision > 18 {
+	if !ok1 || !ok2 || t.Precision == 38 {
 		return column.Decimal128{}, false
 	}
+	var v int64
+	ok := false
 	switch op {
 	case "+", "-":
 		s := max(as, bs)
 		if int(t.Scale) != s || s-as > 18 || s-bs > 18 {
 			return column.Decimal128{}, false
 		}
-		x, y = x*pow10int(s-as), y*pow10int(s-bs) // the precision of t (<= 18) bounds both
-		if op == "-" {
-			y = -y
-		}
-		return decFromInt(x + y), true
+		x, ok1 = mulInt(x, pow10int(s-as))
+		y, ok2 = mulInt(y, pow10int(s-bs))
+		v, ok = intOp(op[0], x, y)
+		ok = ok && ok1 && ok2
 	case "*":
-		if int(t.Scale) != as+bs {
-			return column.Decimal128{}, false
-		}
-		hi, lo := bits.Mul64(absU(x), absU(y))
-		if hi != 0 || lo>>63 != 0 {
-			return column.Decimal128{}, false
-		}
-		v := int64(lo)
-		if (x < 0) != (y < 0) {
-			v = -v
-		}
-		return decFromInt(v), true
+		v, ok = mulInt(x, y)
+		ok = ok && int(t.Scale) == as+bs
 	}
-	return column.Decimal128{}, false
+	return decFromInt(v), ok
 }
 
 func absU(v int64) uint64 {
