@@ -217,7 +217,11 @@ func broker(t testing.TB) (addr string, stop func()) {
 }
 
 func publisher(t testing.TB, addr string) func(topic, payload string) {
-	c := paho.NewClient(paho.NewClientOptions().AddBroker(addr).SetClientID("publisher"))
+	return publisherNamed(t, addr, "publisher")
+}
+
+func publisherNamed(t testing.TB, addr, name string) func(topic, payload string) {
+	c := paho.NewClient(paho.NewClientOptions().AddBroker(addr).SetClientID(name))
 	if tok := c.Connect(); tok.WaitTimeout(5*time.Second) && tok.Error() != nil {
 		t.Fatal(tok.Error())
 	}

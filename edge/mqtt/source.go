@@ -70,6 +70,10 @@ type Source struct {
 	entries map[uint16]*entry
 	conn    uint64
 	full    bool
+	acks    []func()      // to be called by the acker
+	acking  bool          // the acker has taken acks and is not through
+	toAck   chan struct{} // 1 deep: acks is not empty
+	idle    sync.Cond     // acks is empty and the acker is through
 	ready   chan struct{} // 1 deep: something is queued
 	drained chan struct{} // 1 deep: the queue is half empty again
 	stats   Stats
@@ -83,8 +87,10 @@ func New(cfg Config, filters []string, now func() int64, r *rand.Rand) (*Source,
 	if len(filters) == 0 {
 		return nil, errors.New("mqtt: no topics to subscribe to")
 	}
-	return &Source{cfg: cfg, filters: filters, now: now, rand: r, entries: map[uint16]*entry{},
-		ready: make(chan struct{}, 1), drained: make(chan struct{}, 1)}, nil
+	s := &Source{cfg: cfg, filters: filters, now: now, rand: r, entries: map[uint16]*entry{},
+		ready: make(chan struct{}, 1), drained: make(chan struct{}, 1), toAck: make(chan struct{}, 1)}
+	s.idle.L = &s.mu
+	return s, nil
 }
 
 // Run keeps the subscription until ctx ends. It returns an error only for a configuration that can never work.
@@ -93,6 +99,12 @@ func (s *Source) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.acker(stop)
+	}()
+	defer func() { close(stop); <-stopped }()
 	backoff := firstBackoff
 	for ctx.Err() == nil {
 		started := time.Now()
@@ -185,7 +197,40 @@ func (s *Source) connection(ctx context.Context, o paho.ClientOptions) error {
 	case err := <-lost:
 		return fmt.Errorf("mqtt: connection lost: %w", err)
 	case <-ctx.Done():
+		s.flush()
 		return ctx.Err()
+	}
+}
+
+// acker calls the acknowledgements: paho writes them to the network one by one and may
+// block for write_timeout, which neither the caller of Ack nor the handler may do.
+func (s *Source) acker(stop <-chan struct{}) {
+	for {
+		select {
+		case <-s.toAck:
+		case <-stop:
+			return
+		}
+		s.mu.Lock()
+		acks := s.acks
+		s.acks, s.acking = nil, true
+		s.mu.Unlock()
+		for _, ack := range acks {
+			ack()
+		}
+		s.mu.Lock()
+		s.acking = false
+		s.idle.Broadcast()
+		s.mu.Unlock()
+	}
+}
+
+// flush waits until what was acknowledged is written: paho gives up by itself after write_timeout.
+func (s *Source) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.acks) > 0 || s.acking {
+		s.idle.Wait()
 	}
 }
 
@@ -230,7 +275,8 @@ func (s *Source) receive(conn uint64, m paho.Message) bool {
 			s.stats.Redelivered++
 			e.conn, e.ack = conn, m.Ack
 			if e.done != 0 {
-				go m.Ack() // the first acknowledgement was lost; not from the handler, which must not block
+				s.acks = append(s.acks, m.Ack) // the first acknowledgement was lost
+				signal(s.toAck)
 			}
 			return true
 		}
@@ -329,11 +375,11 @@ func (s *Source) settle() {
 	}
 }
 
-// Ack acknowledges messages, on the connection that delivered them last. What was
-// received on a connection that is gone is acknowledged when the broker sends it again.
+// Ack acknowledges messages, on the connection that delivered them last; it does not wait for the network. What
+// was received on a connection that is gone is acknowledged when the broker sends it again.
 func (s *Source) Ack(msgs []Message) {
-	acks := make([]func(), 0, len(msgs))
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i := range msgs {
 		e := msgs[i].entry
 		if e == nil {
@@ -342,13 +388,12 @@ func (s *Source) Ack(msgs []Message) {
 		e.done = s.now()
 		s.stats.Acked++
 		if e.conn == s.conn {
-			acks = append(acks, e.ack)
+			s.acks = append(s.acks, e.ack)
 		}
 		msgs[i].entry = nil
 	}
-	s.mu.Unlock()
-	for _, ack := range acks {
-		ack()
+	if len(s.acks) > 0 {
+		signal(s.toAck)
 	}
 }
 
