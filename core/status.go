@@ -20,6 +20,11 @@ func (n *Node) status(p *parts) api.Status {
 			Rejected: s.Counters.Rejected, Late: s.Engine.Late},
 		Rejected: s.Engine.Rejected, Outbox: api.OutboxStatus{Bytes: s.Outbox.Bytes, Records: s.Outbox.Records, Dropped: s.Outbox.Dropped, Error: s.Outbox.Failure},
 		Agents: []api.AgentStatus{}, Sinks: []api.SinkStatus{}, Streams: []api.StreamStatus{}, Tables: []api.TableStatus{}}
+	scripts, rules := p.machine.Documents()
+	out.Documents = []string{}
+	for _, d := range append(scripts, rules...) {
+		out.Documents = append(out.Documents, d.Name)
+	}
 	for _, peer := range n.peers {
 		out.Nodes = append(out.Nodes, api.NodeStatus{ID: peer.ID, Address: peer.Addr, Leader: peer.ID == leader, Self: peer.ID == n.cfg.NodeID})
 	}

@@ -20,6 +20,7 @@ import (
 	"signalbox/core/catalog"
 	"signalbox/core/fsm"
 	"signalbox/core/ingest"
+	"signalbox/engine/alert"
 	"signalbox/engine/column"
 	"signalbox/engine/static"
 )
@@ -36,6 +37,7 @@ const (
 // State answers queries on this node.
 type State interface {
 	Query(sql string) (*column.Batch, uint64, error)
+	Alerts() ([]alert.Active, uint64)
 }
 
 // Server serves the API. All fields are required except Page.

@@ -1,32 +1,34 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
-	"strings"
+	"slices"
 
-	"signalbox/engine/column"
+	"signalbox/engine/alert"
 )
 
 // Status is what GET /v1/status answers.
 type Status struct {
-	Node     string            `json:"node"`
-	Version  string            `json:"version"`
-	Role     string            `json:"role"`
-	Ready    bool              `json:"ready"`
-	Term     uint64            `json:"term"`
-	Index    uint64            `json:"index"`
-	Commit   uint64            `json:"commit"`
-	Time     string            `json:"time"` // replicated hybrid time of the last entry
-	Chain    string            `json:"chain"`
-	Fault    string            `json:"fault,omitempty"`
-	Nodes    []NodeStatus      `json:"nodes"`
-	Agents   []AgentStatus     `json:"agents"`
-	Streams  []StreamStatus    `json:"streams"`
-	Sinks    []SinkStatus      `json:"sinks"`
-	Tables   []TableStatus     `json:"tables"`
-	Readings Readings          `json:"readings"`
-	Rejected map[string]uint64 `json:"rejected"` // by reason
-	Outbox   OutboxStatus      `json:"outbox"`
+	Node      string            `json:"node"`
+	Version   string            `json:"version"`
+	Role      string            `json:"role"`
+	Ready     bool              `json:"ready"`
+	Term      uint64            `json:"term"`
+	Index     uint64            `json:"index"`
+	Commit    uint64            `json:"commit"`
+	Time      string            `json:"time"` // replicated hybrid time of the last entry
+	Chain     string            `json:"chain"`
+	Fault     string            `json:"fault,omitempty"`
+	Nodes     []NodeStatus      `json:"nodes"`
+	Agents    []AgentStatus     `json:"agents"`
+	Streams   []StreamStatus    `json:"streams"`
+	Sinks     []SinkStatus      `json:"sinks"`
+	Tables    []TableStatus     `json:"tables"`
+	Readings  Readings          `json:"readings"`
+	Documents []string          `json:"documents"` // applied scripts and rule files, by name
+	Rejected  map[string]uint64 `json:"rejected"`  // by reason
+	Outbox    OutboxStatus      `json:"outbox"`
 }
 
 // NodeStatus is a member of the cluster as this node sees it.
@@ -115,75 +117,48 @@ func Timestamp(us int64) string {
 
 // Alert is one alert of GET /v1/alerts.
 type Alert struct {
-	ID    string            `json:"id,omitempty"`
-	State string            `json:"state"`
-	Group string            `json:"group,omitempty"`
-	Rule  string            `json:"rule"`
-	By    map[string]string `json:"by"`
-	Since string            `json:"since,omitempty"`
-	Value string            `json:"value"`
+	ID          string            `json:"id"`
+	State       string            `json:"state"`
+	Group       string            `json:"group"`
+	Rule        string            `json:"rule"`
+	By          map[string]string `json:"by"` // its labels
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Since       string            `json:"since,omitempty"`   // of the last transition
+	Episode     string            `json:"episode,omitempty"` // of the first true reading
+	Seq         uint64            `json:"seq"`
+	Value       string            `json:"value"`
 }
 
-// alerts lists the alerts that are not inactive, firing ones first, from the engine's alerts table.
+// AlertsResponse is what GET /v1/alerts answers.
+type AlertsResponse struct {
+	Index  uint64  `json:"index"`
+	Alerts []Alert `json:"alerts"`
+}
+
+// alerts lists what is pending, firing or without data, firing ones first, the newest first.
 func (s *Server) alerts(w http.ResponseWriter, _ *http.Request) {
-	rows, index, err := s.State.Query("SELECT * FROM alerts")
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	out := struct {
-		Index  uint64  `json:"index"`
-		Alerts []Alert `json:"alerts"`
-	}{Index: index, Alerts: []Alert{}}
-	for _, firing := range []bool{true, false} {
-		for i := range rows.Len {
-			a := alertRow(rows, i)
-			if (a.State == "firing") == firing && a.State != "inactive" {
-				out.Alerts = append(out.Alerts, a)
+	active, index := s.State.Alerts()
+	slices.SortStableFunc(active, func(a, b alert.Active) int {
+		if fa, fb := a.State == alert.Firing, b.State == alert.Firing; fa != fb {
+			if fa {
+				return -1
 			}
+			return 1
 		}
+		return cmp.Compare(b.Since, a.Since)
+	})
+	out := AlertsResponse{Index: index, Alerts: []Alert{}}
+	for _, a := range active {
+		out.Alerts = append(out.Alerts, Alert{ID: a.ID, State: string(a.State), Group: a.Group, Rule: a.Rule, By: labels(a.Labels),
+			Annotations: labels(a.Annotations), Since: Timestamp(a.Since), Episode: Timestamp(a.Episode), Seq: a.Seq, Value: a.Value})
 	}
 	reply(w, http.StatusOK, out)
 }
 
-func alertRow(b *column.Batch, i int) Alert {
-	a := Alert{By: map[string]string{}}
-	for j, f := range b.Schema.Fields {
-		c := b.Cols[j]
-		if c == nil || c.IsNull(i) {
-			continue
-		}
-		switch {
-		case f.Type.Kind == column.Map && len(a.By) == 0:
-			for k := 0; k+1 < len(c.Any[i].L); k += 2 {
-				a.By[c.Any[i].L[k].S] = c.Any[i].L[k+1].S
-			}
-		case f.Type.Kind == column.Timestamp && a.Since == "" && (f.Name == "since" || f.Name == "episode"):
-			a.Since = timestamp(c.I64[i])
-		case f.Type.Kind == column.String:
-			a.text(f.Name, c.Str(i))
-		}
+func labels(ls []alert.Label) map[string]string {
+	out := map[string]string{}
+	for _, l := range ls {
+		out[l.Name] = l.Value
 	}
-	return a
-}
-
-func (a *Alert) text(name, v string) {
-	switch name {
-	case "id", "alert_id":
-		a.ID = v
-	case "state":
-		a.State = v
-	case "group", "rule_group":
-		a.Group = v
-	case "rule", "alertname", "name":
-		a.Rule = v
-	case "value":
-		a.Value = v
-	case "labels", "by", "key": // name=value, …
-		for part := range strings.SplitSeq(strings.Trim(v, "{}"), ",") {
-			if k, val, ok := strings.Cut(part, "="); ok {
-				a.By[strings.TrimSpace(k)] = strings.Trim(strings.TrimSpace(val), `"`)
-			}
-		}
-	}
+	return out
 }

@@ -21,6 +21,7 @@ import (
 	"signalbox/core/outbox"
 	"signalbox/edge/wire"
 	"signalbox/engine"
+	"signalbox/engine/alert"
 	"signalbox/engine/column"
 	"signalbox/raftstore"
 	"signalbox/sinks"
@@ -35,6 +36,7 @@ type Engine interface {
 	Query(sql string) (*column.Batch, error)
 	Tables() []engine.TableInfo
 	Counters() engine.Counters
+	ActiveAlerts() []alert.Active
 	Snapshot() (EngineSnapshot, error)
 }
 

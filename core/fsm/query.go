@@ -3,6 +3,7 @@ package fsm
 import (
 	"signalbox/core/outbox"
 	"signalbox/engine"
+	"signalbox/engine/alert"
 	"signalbox/engine/column"
 	"signalbox/sinks"
 )
@@ -35,6 +36,13 @@ func detach(b *column.Batch) *column.Batch {
 		out.Cols[i] = n
 	}
 	return out
+}
+
+// Alerts lists the alerts that are pending, firing or without data.
+func (m *Machine) Alerts() (active []alert.Active, index uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.st.engine.ActiveAlerts(), m.st.index
 }
 
 // Tables describes the catalog.

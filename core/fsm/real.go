@@ -46,9 +46,5 @@ func (e realEngine) SetRules(files []Document) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	r, ok := any(e.Engine).(interface{ SetRules([]alert.Rule) error })
-	if !ok {
-		return errors.New("this engine evaluates no alert rules")
-	}
-	return r.SetRules(all)
+	return e.Engine.SetRules(all)
 }
