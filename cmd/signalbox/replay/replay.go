@@ -6,6 +6,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"signalbox/cmd/signalbox/output"
 	"signalbox/engine"
 	"signalbox/engine/column"
+	"signalbox/engine/plan"
 	"signalbox/engine/sql"
 )
 
@@ -119,7 +121,22 @@ func (r *run) prepare() error {
 			return err
 		}
 	}
+	if errs := plan.Check(r.opt.Query.Text, r.catalog()); len(errs) > 0 {
+		return r.rendered(errs)
+	}
 	return r.declareQueries(queries)
+}
+
+// rendered shows the errors of the query with their places in its file.
+func (r *run) rendered(errs []error) error {
+	q := r.opt.Query
+	out := make([]string, len(errs))
+	for i, err := range errs {
+		line, col := plan.Position(err)
+		_, message, _ := strings.Cut(err.Error(), ": ")
+		out[i] = strings.TrimRight(sql.RenderAt(q.Name, q.Text, sql.Pos{Line: line, Col: col}, message, ""), "\n")
+	}
+	return errors.New(strings.Join(out, "\n"))
 }
 
 func (r *run) execute(text, where string) error {

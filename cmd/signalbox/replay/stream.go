@@ -137,11 +137,7 @@ func (s *sink) close() error {
 
 // runBounded reads everything and answers once, as Spark's batch mode does.
 func (r *run) runBounded(ctx context.Context) error {
-	cat := catalog{}
-	for _, t := range r.eng.Tables() {
-		cat[strings.ToLower(t.Name)] = plan.Relation{Schema: t.Schema, Stream: t.Kind == engine.KindStream}
-	}
-	q, err := plan.Analyze(r.bounded, cat, plan.AnalyzeOptions{Text: r.boundedText})
+	q, err := plan.Analyze(r.bounded, r.catalog(), plan.AnalyzeOptions{Text: r.boundedText})
 	if err != nil {
 		return fmt.Errorf("%s:%w", r.opt.Query.Name, err)
 	}
@@ -202,6 +198,15 @@ func copyBatch(b *column.Batch) *column.Batch {
 		out.Cols[i] = &d
 	}
 	return out
+}
+
+// catalog is what is declared, for the analyser.
+func (r *run) catalog() catalog {
+	cat := catalog{}
+	for _, t := range r.eng.Tables() {
+		cat[strings.ToLower(t.Name)] = plan.Relation{Schema: t.Schema, Stream: t.Kind != engine.KindStatic}
+	}
+	return cat
 }
 
 type catalog map[string]plan.Relation
