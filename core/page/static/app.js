@@ -72,6 +72,9 @@ async function showRoutes() {
     cell(Number(r.passengers_avg).toFixed(1), 'right'), cell(percent(r.peak), 'right')]);
 }
 
+// keyOf names what an alert is about: its labels without those that every alert of the rule has.
+const keyOf = (labels) => Object.entries(labels).filter(([name]) => name !== 'alertname' && name !== 'severity').map(([, value]) => value).join(', ');
+
 async function showAlerts() {
   const status = await getJSON('/v1/alerts');
   const alerts = status.alerts.slice(0, 12);
@@ -80,7 +83,7 @@ async function showAlerts() {
     const state = document.createElement('span');
     state.className = 'state ' + a.state;
     state.textContent = a.state;
-    return [cell(state), cell(a.rule), cell(Object.values(a.by).join(', ')), cell(clock(a.since)), cell(a.value, 'right')];
+    return [cell(state), cell(a.rule), cell(keyOf(a.by)), cell(clock(a.since)), cell(a.value, 'right')];
   });
 }
 
