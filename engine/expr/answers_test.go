@@ -125,6 +125,9 @@ var answers = []struct{ sql, want, typ string }{
 	{"array_contains(array(1, NULL), 2)", "NULL", "boolean"},
 	{"slice(array(1, 2, 3), -2, 2)", "[2, 3]", "array<int>"},
 	{"exists(array(1, NULL), x -> x > 5)", "NULL", "boolean"},
+	{"array_insert(array(5, 4), -1, 1)", "[5, 4, 1]", "array<int>"},
+	{"array_insert(array(5, 4), -4, 1)", "[1, null, 5, 4]", "array<int>"},
+	{"array_insert(array(5), 3, 1)", "[5, null, 1]", "array<int>"},
 	// JSON
 	{`get_json_object('{"a":[{"b":1},{"b":2}]}', '$.a[1].b')`, "2", "string"},
 	{`get_json_object('{"a":[{"b":1},{"b":2}]}', '$.a[*].b')`, "[1,2]", "string"},
@@ -159,6 +162,7 @@ var failures = []struct {
 	{"element_at(array(1, 2), 0)", expr.Runtime, "INVALID_INDEX_OF_ZERO", "22003"},
 	{"make_date(2023, 2, 29)", expr.Runtime, "DATETIME_FIELD_OUT_OF_BOUNDS", "22023"},
 	{"to_timestamp('x', 'yyyy')", expr.Runtime, "CANNOT_PARSE_TIMESTAMP", "22007"},
+	{"rand()", expr.Analysis, "UNSUPPORTED_FEATURE.NONDETERMINISTIC_FUNCTION", "0A000"},
 	{"raise_error('no')", expr.Runtime, "USER_RAISED_EXCEPTION", "P0001"},
 	{"next_day(DATE'2024-01-01', 'xx')", expr.Runtime, "ILLEGAL_DAY_OF_WEEK", "22009"},
 	{"'2' * '3'", expr.Analysis, "DATATYPE_MISMATCH.BINARY_OP_WRONG_TYPE", "42K09"},

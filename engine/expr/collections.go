@@ -99,6 +99,7 @@ func arrayFunctions() []function {
 		bound("array_min", "array", "Smallest element.", "array_min(array(1, 20, NULL))", "1", arrayExtreme(-1)),
 		bound("array_append", "array, v", "Array with v at the end.", "array_append(array(1, 2), 3)", "[1, 2, 3]", bindArrayAdd),
 		bound("array_prepend", "array, v", "Array with v at the front.", "array_prepend(array(1, 2), 3)", "[3, 1, 2]", bindArrayAdd),
+		bound("array_insert", "array, pos, v", "Array with v at a 1-based position; negative counts from the end.", "array_insert(array(1, 2, 4), 3, 3)", "[1, 2, 3, 4]", bindArrayInsert),
 		bound("array_remove", "array, v", "Array without the elements equal to v.", "array_remove(array(1, 2, 1), 1)", "[2]", bindArrayRemove),
 		bound("array_repeat", "v, n", "Array of n times v.", "array_repeat('a', 2)", "[a, a]", bindArrayRepeat),
 		bound("array_compact", "array", "Array without NULLs.", "array_compact(array(1, NULL, 2))", "[1, 2]", arrayFn("arr", func(name string, b []Expr, _ column.Type) (Expr, error) {

@@ -56,6 +56,17 @@ func miscFunctions() []function {
 	}
 }
 
+// refused are the functions of Spark whose answer would differ from machine to machine.
+func refusedFunctions() []function {
+	var out []function
+	for _, n := range []string{"rand", "random", "randn", "uuid", "shuffle", "randstr", "uniform", "monotonically_increasing_id"} {
+		out = append(out, function{name: n, hidden: true, bind: func(name string, _ []Expr) (Expr, error) {
+			return nil, analysisErr("UNSUPPORTED_FEATURE.NONDETERMINISTIC_FUNCTION", "0A000", "%s is not available: every node, and every replay, must compute the same answer; use hash(…) of a key to spread rows", name)
+		}})
+	}
+	return out
+}
+
 func evalURLDecode(try bool) evalFunc {
 	return func(a []column.Datum) (column.Datum, *Error) {
 		s, err := url.QueryUnescape(a[0].S)

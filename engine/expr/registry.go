@@ -43,7 +43,7 @@ var registry = struct {
 }{}
 
 func tables() [][]function {
-	return [][]function{operators(), conditionals(), floatFunctions(), mathFunctions(), stringFunctions(), regexFunctions(), datetimeFunctions(), datetimeConversions(), arrayFunctions(), structFunctions(), jsonFunctions(), digestFunctions(), formatFunctions(), castFunctions(), miscFunctions(), geoFunctions()}
+	return [][]function{operators(), conditionals(), floatFunctions(), mathFunctions(), stringFunctions(), regexFunctions(), datetimeFunctions(), datetimeConversions(), arrayFunctions(), structFunctions(), jsonFunctions(), digestFunctions(), formatFunctions(), castFunctions(), miscFunctions(), geoFunctions(), refusedFunctions()}
 }
 
 func functions() map[string]*function {
