@@ -101,21 +101,8 @@ func (s *selection) aggregate() error {
 		}
 		s.noteWindow(n, i, k, &input)
 	}
-	s.b.calls = map[*sql.Call]expr.Expr{}
-	for _, c := range calls {
-		call, err := input.aggregateCall(c)
-		if err != nil && s.a.tolerate(err) {
-			s.b.calls[c] = expr.NewLiteral(column.Type{}, column.NullDatum)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		at := addCall(n, call)
-		if len(keys)+at == len(out.attrs) {
-			out.attrs = append(out.attrs, attr{name: call.Name, typ: call.Func.Result(), hidden: true})
-		}
-		s.b.calls[c] = expr.NewColumn(len(keys)+at, call.Name, call.Func.Result())
+	if err := s.bindCalls(&input, n, out, calls); err != nil {
+		return err
 	}
 	n.Input = input.rel.node
 	n.Out = out.schema(n.EventKey)
@@ -132,6 +119,27 @@ func (s *selection) aggregate() error {
 		}
 	}
 	s.b.rel, s.b.group = out, group
+	return nil
+}
+
+// bindCalls binds the aggregates and gives each distinct one a column of the output.
+func (s *selection) bindCalls(input *binder, n *Aggregate, out *rel, calls []*sql.Call) error {
+	s.b.calls = map[*sql.Call]expr.Expr{}
+	for _, c := range calls {
+		call, err := input.aggregateCall(c)
+		if err != nil && s.a.tolerate(err) {
+			s.b.calls[c] = expr.NewLiteral(column.Type{}, column.NullDatum)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		at := addCall(n, call)
+		if len(n.Keys)+at == len(out.attrs) {
+			out.attrs = append(out.attrs, attr{name: call.Name, typ: call.Func.Result(), hidden: true})
+		}
+		s.b.calls[c] = expr.NewColumn(len(n.Keys)+at, call.Name, call.Func.Result())
+	}
 	return nil
 }
 

@@ -77,39 +77,51 @@ func (p *pruner) inputs(n Node, have []bool) {
 		return
 	}
 	want := make([]bool, len(ins[0].Schema().Fields))
-	add := func(i int) { want[i] = true }
-	passes := true // the input's columns come first in the output
 	switch n := n.(type) {
 	case *Project:
-		passes = false
 		for i, e := range n.Exprs {
 			if have[i] {
-				columnsOf(e, add)
+				columnsOf(e, func(c int) { want[c] = true })
 			}
 		}
 	case *Aggregate:
-		passes = false
-		for _, k := range n.Keys {
-			columnsOf(k, add)
-		}
-		for _, c := range n.Calls {
-			columnsOf(c.Filter, add)
-			for _, a := range c.Args {
-				columnsOf(a, add)
-			}
-		}
-		if t := ins[0].Schema().Time; t >= 0 && isStreaming(n) {
-			add(t)
-		}
+		aggregateColumns(n, func(c int) { want[c] = true })
 	case *Distinct:
 		want = everything(ins[0])
+	default: // the input's columns come first in the output
+		copy(want, have)
+		ownColumns(n, func(c int) {
+			if c < len(want) {
+				want[c] = true
+			}
+		})
+	}
+	p.need(ins[0], want)
+}
+
+func aggregateColumns(n *Aggregate, add func(int)) {
+	for _, k := range n.Keys {
+		columnsOf(k, add)
+	}
+	for _, c := range n.Calls {
+		columnsOf(c.Filter, add)
+		for _, a := range c.Args {
+			columnsOf(a, add)
+		}
+	}
+	if t := n.Input.Schema().Time; t >= 0 && isStreaming(n) {
+		add(t) // state_ttl looks at it
+	}
+}
+
+// ownColumns are the columns that an operator reads itself.
+func ownColumns(n Node, add func(int)) {
+	switch n := n.(type) {
 	case *Filter:
 		columnsOf(n.Cond, add)
 	case *Watermark:
 		columnsOf(n.Expr, add)
-		if n.Time < len(want) {
-			add(n.Time)
-		}
+		add(n.Time)
 	case *Dedup:
 		for _, k := range n.Keys {
 			add(k)
@@ -127,12 +139,6 @@ func (p *pruner) inputs(n Node, have []bool) {
 	case *Analytic:
 		analyticColumns(n, add)
 	}
-	if passes {
-		for i := range want {
-			want[i] = want[i] || have[i]
-		}
-	}
-	p.need(ins[0], want)
 }
 
 func sortColumns(keys []SortKey, add func(int)) {
