@@ -162,6 +162,7 @@ var failures = []struct {
 	{"element_at(array(1, 2), 0)", expr.Runtime, "INVALID_INDEX_OF_ZERO", "22003"},
 	{"make_date(2023, 2, 29)", expr.Runtime, "DATETIME_FIELD_OUT_OF_BOUNDS", "22023"},
 	{"to_timestamp('x', 'yyyy')", expr.Runtime, "CANNOT_PARSE_TIMESTAMP", "22007"},
+	{"CAST('2024-01-01 10:' AS TIMESTAMP)", expr.Runtime, "CAST_INVALID_INPUT", "22018"},
 	{"rand()", expr.Analysis, "UNSUPPORTED_FEATURE.NONDETERMINISTIC_FUNCTION", "0A000"},
 	{"raise_error('no')", expr.Runtime, "USER_RAISED_EXCEPTION", "P0001"},
 	{"next_day(DATE'2024-01-01', 'xx')", expr.Runtime, "ILLEGAL_DAY_OF_WEEK", "22009"},

@@ -183,7 +183,7 @@ func clockFields(s string) (us int64, rest string, ok bool) {
 	for i := range 3 {
 		v, n := digitsAt(s, 3)
 		if n < 1 || n > 2 || v > limits[i] {
-			return 0, "", i > 0 && n == 0 && s == ""
+			return 0, "", false
 		}
 		us += v * units[i]
 		s = s[n:]
