@@ -117,6 +117,8 @@ func TestQueries(t *testing.T) {
 		{"SELECT i, v FROM (SELECT array('p', 'q') a) LATERAL VIEW posexplode(a) t AS i, v", "0 p; 1 q"},
 		{"SELECT k, e FROM " + r + " LATERAL VIEW OUTER explode(filter(array(k), v -> v > 2)) t AS e", "- -; 2 -; 3 3"},
 		{"SELECT DISTINCT k FROM " + l, "-; 1; 2"},
+		{"SELECT stack(2, 1, 'a', 2)", "1 a; 2 -"},
+		{"SELECT k, e FROM " + r + ", LATERAL explode(array(k, 0)) t(e) WHERE k = 2", "2 0; 2 2"},
 	} {
 		b, err := tables{}.run(c.text, batch.Options{Strict: true})
 		if err != nil {

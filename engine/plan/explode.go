@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strconv"
 	"strings"
 
 	"signalbox/engine/column"
@@ -16,6 +17,13 @@ func (b *binder) explode(c *sql.Call, outer bool, table string, names []string) 
 	}
 	if !isGenerator(c) {
 		return nil, fail(c.Pos, "UNRESOLVABLE_TABLE_VALUED_FUNCTION", "42883", "%s makes no rows; LATERAL VIEW takes explode, posexplode and inline", c.Name)
+	}
+	if name == "stack" {
+		rows, err := stackRows(c)
+		if err != nil {
+			return nil, err
+		}
+		c, name = rows, "inline"
 	}
 	if len(c.Args) != 1 {
 		return nil, fail(c.Pos, "WRONG_NUM_ARGS.WITHOUT_SUGGESTION", "42605", "%s takes 1 argument, not %d", c.Name, len(c.Args))
@@ -44,6 +52,32 @@ func (b *binder) explode(c *sql.Call, outer bool, table string, names []string) 
 	n.Out = out.schema(in.node.Schema().Time)
 	out.node = n
 	return out, b.a.mark(n, c.Pos)
+}
+
+// stackRows writes stack(n, a, b, c, …) as inline(array(struct(a, b), struct(c, …))): n rows, the last one filled up with NULL.
+func stackRows(c *sql.Call) (*sql.Call, error) {
+	rows, ok := int64(0), false
+	if len(c.Args) > 1 {
+		rows, ok = ordinal(c.Args[0])
+	}
+	if !ok || rows < 1 || rows > MaxRange {
+		return nil, fail(c.Pos, "DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE", "42K09", "stack needs a positive constant number of rows and at least one value")
+	}
+	values := c.Args[1:]
+	width := (len(values) + int(rows) - 1) / int(rows)
+	array := &sql.Call{Pos: c.Pos, Name: "array"}
+	for r := range int(rows) {
+		row := &sql.Call{Pos: c.Pos, Name: "struct"}
+		for i := range width {
+			var v sql.Expr = &sql.Literal{Pos: c.Pos, Kind: sql.LitNull}
+			if at := r*width + i; at < len(values) {
+				v = values[at]
+			}
+			row.Args = append(row.Args, &sql.Alias{Pos: c.Pos, X: v, Name: "col" + strconv.Itoa(i)})
+		}
+		array.Args = append(array.Args, row)
+	}
+	return &sql.Call{Pos: c.Pos, Name: "inline", Args: []sql.Expr{array}}, nil
 }
 
 // generated lists the columns that a generator adds.

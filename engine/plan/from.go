@@ -261,7 +261,7 @@ func (a *analyzer) tableFunc(f *sql.TableFunc, sc scope) (*rel, error) {
 	case isGenerator(f.Call):
 		r, err = b.explode(f.Call, false, "", nil)
 	default:
-		return nil, fail(f.Pos, "UNRESOLVABLE_TABLE_VALUED_FUNCTION", "42883", "there is no table function %s; there are range, explode, posexplode and inline", f.Call.Name)
+		return nil, fail(f.Pos, "UNRESOLVABLE_TABLE_VALUED_FUNCTION", "42883", "there is no table function %s; there are range, explode, posexplode, inline and stack", f.Call.Name)
 	}
 	if err != nil {
 		return nil, err

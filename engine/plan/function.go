@@ -110,7 +110,9 @@ func (b *binder) notAggregate(e *sql.Call) error {
 func unknownFunction(e *sql.Call) error {
 	var names []string
 	for _, f := range expr.Functions() {
-		names = append(names, f.Name)
+		if f.Name[0] >= 'a' && f.Name[0] <= 'z' {
+			names = append(names, f.Name)
+		}
 	}
 	for _, f := range agg.Functions() {
 		names = append(names, f.Name)
@@ -179,7 +181,7 @@ func isTimestamp(t column.Type) bool {
 
 func isGenerator(e *sql.Call) bool {
 	switch e.Name {
-	case "explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer":
+	case "explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer", "stack":
 		return true
 	}
 	return false

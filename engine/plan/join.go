@@ -19,6 +19,9 @@ func (a *analyzer) join(j *sql.Join, sc scope) (*rel, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f, ok := j.Right.(*sql.TableFunc); ok && f.Lateral && isGenerator(f.Call) {
+		return a.lateralGenerator(left, f, j, sc)
+	}
 	right, err := a.from(j.Right, sc)
 	if err != nil {
 		return nil, err
@@ -48,6 +51,19 @@ func (a *analyzer) join(j *sql.Join, sc scope) (*rel, error) {
 		return out, err
 	}
 	return a.mergeUsing(out, using, left.width(), joinKinds[j.Kind], j.Pos)
+}
+
+// lateralGenerator plans FROM t, LATERAL explode(t.a) AS u(x): the same as LATERAL VIEW.
+func (a *analyzer) lateralGenerator(left *rel, f *sql.TableFunc, j *sql.Join, sc scope) (*rel, error) {
+	if j.On != nil || len(j.Using) > 0 || j.Kind != sql.CrossJoin && j.Kind != sql.InnerJoin && j.Kind != sql.LeftJoin {
+		return nil, unsupported(f.Pos, "a condition on LATERAL "+f.Call.Name, "write it in WHERE")
+	}
+	table, names := "", []string(nil)
+	if f.Alias != nil {
+		table, names = f.Alias.Name, f.Alias.Columns
+	}
+	b := &binder{a: a, scope: sc, rel: left, clause: "LATERAL"}
+	return b.explode(f.Call, j.Kind == sql.LeftJoin, table, names)
 }
 
 func commonNames(left, right *rel) []string {

@@ -115,6 +115,7 @@ type Aggregate struct {
 	// time: a window (also one made further below), closed when end <= watermark,
 	// or a TIMESTAMP column, closed when it is <= watermark. -1: groups never close.
 	EventKey int
+	Distinct bool // written as SELECT DISTINCT or UNION
 	Out      *column.Schema
 }
 

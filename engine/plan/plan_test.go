@@ -83,6 +83,8 @@ func TestErrors(t *testing.T) {
 		{"SELECT DATE'2024-02-30'", "INVALID_TYPED_LITERAL", "42604", 8},
 		{"SELECT route FROM bus LIMIT -1", "INVALID_LIMIT_LIKE_EXPRESSION.IS_NEGATIVE", "42K0E", 29},
 		{"SELECT name.x FROM routes", "INVALID_EXTRACT_BASE_FIELD_TYPE", "42000", 8},
+		{"SELECT array_sort((x, y) -> x)", "INVALID_LAMBDA_FUNCTION_CALL.PARAMETER_DOES_NOT_ACCEPT_LAMBDA_FUNCTION", "42K0D", 19},
+		{"SELECT count() FROM bus", "WRONG_NUM_ARGS.WITH_SUGGESTION", "42605", 8},
 		{"SELECT 1 FROM STREAM routes", "NOT_STREAMING_TABLE", "42K0E", 15},
 	} {
 		_, err := analyze(t, c.text, plan.AnalyzeOptions{})
@@ -130,6 +132,9 @@ func TestStreamingRefusals(t *testing.T) {
 		{"SELECT count(*) " + busMark + "GROUP BY session_window(time, '1 minute'), route", plan.Append, ""},
 		{"SELECT count(*) " + busMark + "GROUP BY session_window(time, '1 minute'), route", plan.Update, legacy},
 		{"SELECT route FROM (SELECT * " + busMark + ") WATERMARK time DELAY OF INTERVAL 5 SECONDS", plan.Append, "STREAM_FAILED"},
+		{"SELECT DISTINCT route FROM STREAM bus", plan.Append, "STREAM_FAILED"},
+		{"SELECT DISTINCT route FROM STREAM bus", plan.Update, ""},
+		{"SELECT DISTINCT time, route " + busMark, plan.Append, ""},
 		{"SELECT route FROM STREAM bus EXCEPT SELECT route FROM routes", plan.Append, legacy},
 		{"SELECT route FROM STREAM bus UNION ALL SELECT route FROM routes", plan.Append, legacy},
 		{"SELECT passengers FROM STREAM bus WHERE passengers > (SELECT max(passengers) FROM STREAM bus)", plan.Append, legacy},

@@ -226,7 +226,7 @@ func widened(r *rel, types []column.Type) (*rel, error) {
 
 // distinct groups by every column.
 func (a *analyzer) distinct(r *rel, pos sql.Pos) (*rel, error) {
-	n := &Aggregate{Input: r.node, Window: -1, EventKey: r.eventColumn()}
+	n := &Aggregate{Input: r.node, Window: -1, EventKey: r.eventColumn(), Distinct: true}
 	for i, at := range r.attrs {
 		if at.typ.Kind == column.Map {
 			return nil, fail(pos, "UNSUPPORTED_FEATURE.SET_OPERATION_ON_MAP_TYPE", "0A000", "column `%s` is a map: maps cannot be compared", at.name)

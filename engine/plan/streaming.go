@@ -152,9 +152,13 @@ func (c *checker) watermark(n *Watermark) error {
 		return nil
 	}
 	// Spark notices this only when the second micro-batch is planned.
+	return c.failed(n, "the stream has a watermark already; write WATERMARK once")
+}
+
+// failed is an error that Spark raises while the query runs; we refuse the query.
+func (c *checker) failed(n Node, message string) error {
 	pos := c.pos[n]
-	return &expr.Error{Phase: expr.Runtime, Condition: "STREAM_FAILED", SQLState: "XXKST",
-		Message: "the stream has a watermark already; write WATERMARK once", Line: pos.Line, Col: pos.Col}
+	return &expr.Error{Phase: expr.Runtime, Condition: "STREAM_FAILED", SQLState: "XXKST", Message: message, Line: pos.Line, Col: pos.Col}
 }
 
 func (c *checker) dedup(n *Dedup) error {
@@ -174,6 +178,10 @@ func (c *checker) aggregate(n *Aggregate) error {
 		if err := c.session(n); err != nil {
 			return err
 		}
+	}
+	if c.q.Mode == Append && n.EventKey < 0 && n.Distinct {
+		// Spark notices this only when the first micro-batch runs.
+		return c.failed(n, "DISTINCT in mode append needs a column with watermarked event time among those selected; else write DEDUP BY (columns) after the stream's name")
 	}
 	if c.q.Mode == Append && n.EventKey < 0 {
 		return c.modeError(n, "an aggregation in mode append needs a group that ends: group by window(time, …) of a stream with WATERMARK time DELAY OF INTERVAL 10 SECONDS, or use mode update")
