@@ -1,6 +1,59 @@
 package engine_test
 
-import "testing"
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"signalbox/engine/batch"
+	"signalbox/engine/plan"
+	"signalbox/engine/sql"
+)
+
+// TestPushDownChangesNothing answers every bounded case with filters and
+// constants where they were written; only errors may come from other rows.
+func TestPushDownChangesNothing(t *testing.T) {
+	for _, e := range readIndex(t, defaultCases) {
+		if e.Kind != "batch" {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(defaultCases, e.File))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c batchCase
+		if err := json.Unmarshal(data, &c); err != nil {
+			t.Fatal(err)
+		}
+		if c.ExpectError != nil {
+			continue
+		}
+		in := tables{}
+		for _, i := range c.Inputs {
+			if in[strings.ToLower(i.Table)], err = loadInput(filepath.Join(defaultCases, i.File), i.Table); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q, err := sql.ParseSelect(c.SQL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := plan.Analyze(q, in, plan.AnalyzeOptions{Plain: true, Now: startOfCase})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := batch.Run(p, in.source, batch.Options{Strict: true})
+		if err != nil {
+			t.Errorf("%s: %v", e.Name, err)
+			continue
+		}
+		if err := (comparison{cols: c.Schema, rel: c.FloatRelTol, ordered: c.Ordered}).compare(c.Rows, rowsOf(out)); err != nil {
+			t.Errorf("%s: %v", e.Name, err)
+		}
+	}
+}
 
 // TestComparison plants differences that the comparison must see, and some it must not.
 func TestComparison(t *testing.T) {

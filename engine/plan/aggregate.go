@@ -177,7 +177,7 @@ func (s *selection) noteWindow(n *Aggregate, i int, k expr.Expr, input *binder) 
 	if !ok {
 		return
 	}
-	for c, x := range input.calls {
+	for c, x := range input.calls { // unordered: at most one call is a time window
 		if at, ok := columnOrdinal(x); ok && at == o && isTimeWindow(c) {
 			n.Window, n.Kind = i, TimeWindow
 			if c.Name == "session_window" {
