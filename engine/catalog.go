@@ -230,7 +230,7 @@ func markUsed(n plan.Node, name string, used []bool) {
 func (e *Engine) Counters() Counters {
 	c := e.counters
 	c.Rejected = make(map[string]uint64, len(e.counters.Rejected))
-	for k, v := range e.counters.Rejected {
+	for k, v := range e.counters.Rejected { // unordered: copied into a map
 		c.Rejected[k] = v
 	}
 	for _, r := range e.cat.list {

@@ -201,7 +201,7 @@ func (e *Engine) encodeCounters(s *stream.Encoder) {
 		s.Uvarint(v)
 	}
 	reasons := make([]string, 0, len(c.Rejected))
-	for k := range c.Rejected {
+	for k := range c.Rejected { // unordered: sorted below
 		reasons = append(reasons, k)
 	}
 	slices.Sort(reasons)

@@ -69,10 +69,13 @@ func (p *jsonParser) value() (*jsonNode, bool) {
 	case c == '-' || c >= '0' && c <= '9':
 		return p.number()
 	}
-	for word, kind := range map[string]jsonKind{"true": jsonBool, "false": jsonBool, "null": jsonNull} {
-		if strings.HasPrefix(p.s[p.i:], word) {
-			p.i += len(word)
-			return &jsonNode{kind: kind, text: word}, true
+	for _, w := range [...]struct {
+		word string
+		kind jsonKind
+	}{{"true", jsonBool}, {"false", jsonBool}, {"null", jsonNull}} {
+		if strings.HasPrefix(p.s[p.i:], w.word) {
+			p.i += len(w.word)
+			return &jsonNode{kind: w.kind, text: w.word}, true
 		}
 	}
 	return nil, false

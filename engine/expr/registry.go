@@ -47,7 +47,7 @@ func tables() [][]function {
 }
 
 func functions() map[string]*function {
-	registry.once.Do(func() {
+	registry.once.Do(func() { // filled once: a literal would be an initialisation cycle
 		registry.byName = map[string]*function{}
 		for _, table := range tables() {
 			for i := range table {
