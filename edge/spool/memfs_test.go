@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"syscall"
 )
 
 // memFS is a disk that forgets: Crash returns what a power cut leaves.
@@ -18,7 +19,7 @@ type memFS struct {
 	durable map[string]*memFile // as of the last SyncDir
 	noSync  bool                // planted bug: Sync says yes and does nothing
 	fail    error               // of every Sync from now on
-	full    int                 // writes that find the disk full
+	full    int                 // writes that find the disk full, half way
 }
 
 type memFile struct {
@@ -79,12 +80,17 @@ func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
 	defer f.fs.mu.Unlock()
 	if f.fs.full > 0 {
 		f.fs.full--
-		b = b[:len(b)/2]
+		n := copy(grown(f, int(off)+len(b)/2)[off:], b[:len(b)/2])
+		return n, syscall.ENOSPC
 	}
-	if end := int(off) + len(b); end > len(f.data) {
+	return copy(grown(f, int(off)+len(b))[off:], b), nil
+}
+
+func grown(f *memFile, end int) []byte {
+	if end > len(f.data) {
 		f.data = append(f.data, make([]byte, end-len(f.data))...)
 	}
-	return copy(f.data[off:], b), nil
+	return f.data
 }
 
 func (f *memFile) ReadAt(b []byte, off int64) (int, error) {

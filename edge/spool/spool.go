@@ -56,8 +56,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.QuotaBytes < 1<<20:
 		return fmt.Errorf("spool.quota_bytes is %d, at least 1048576 (1 MiB) is needed", c.QuotaBytes)
-	case c.SegmentBytes < 1<<12:
-		return fmt.Errorf("spool.segment_bytes is %d, at least 4096 is needed", c.SegmentBytes)
+	case c.SegmentBytes < 512:
+		return fmt.Errorf("spool.segment_bytes is %d, at least 512 is needed", c.SegmentBytes)
 	case c.GroupBytes < 1:
 		return fmt.Errorf("spool.group_bytes is %d, at least 1 is needed", c.GroupBytes)
 	case c.Policy != StopAcknowledging && c.Policy != DropNew && c.Policy != DropOldest:
