@@ -18,7 +18,6 @@ type alerting struct {
 	set     *alert.Set
 	pipes   []rulePipe
 	pending []alert.Transition // of SetRules, told with the next entry
-	rows    *column.Batch
 	entry   stream.Entry
 }
 

@@ -15,8 +15,9 @@ import (
 
 // Execute runs CREATE and DROP statements, all or none. The error joins every
 // problem found, each with line and column. Creating what is there in the same
-// words changes nothing; a streaming table in other words starts anew with a
-// higher version.
+// words changes nothing. A streaming table in other words keeps its state when
+// only its stateless parts changed, and starts anew with a higher version
+// otherwise: Verdicts tells beforehand.
 func (e *Engine) Execute(sqlText string) error {
 	statements, errs := sql.ParseScript(sqlText)
 	next := e.cat.clone()
@@ -109,17 +110,16 @@ func (e *Engine) createStream(c *catalog, st *sql.CreateStream) error {
 
 // timeColumn finds the event time: OPTIONS (time 'col'), else the first TIMESTAMP.
 func timeColumn(s *column.Schema, st *sql.CreateStream) (int, error) {
+	at := slices.IndexFunc(s.Fields, func(f column.Field) bool { return f.Type.Kind == column.Timestamp })
 	for _, o := range st.Options {
 		if o.Key != "time" {
 			return 0, unknownOption(o, "time")
 		}
-		i := ordinalFold(s, o.Value)
-		if i < 0 || s.Fields[i].Type.Kind != column.Timestamp {
+		if at = ordinalFold(s, o.Value); at < 0 || s.Fields[at].Type.Kind != column.Timestamp {
 			return 0, statementError(o.ValuePos, "INVALID_OPTION", "the event time must be a declared TIMESTAMP column, %s is none", o.Value)
 		}
-		return i, nil
 	}
-	return slices.IndexFunc(s.Fields, func(f column.Field) bool { return f.Type.Kind == column.Timestamp }), nil
+	return at, nil
 }
 
 func (e *Engine) createTable(c *catalog, st *sql.CreateTable) error {
@@ -127,8 +127,8 @@ func (e *Engine) createTable(c *catalog, st *sql.CreateTable) error {
 	if err != nil || same {
 		return err
 	}
-	for _, o := range st.Options {
-		return unknownOption(o)
+	if len(st.Options) > 0 {
+		return unknownOption(st.Options[0])
 	}
 	s, err := declared(st.Name, st.Columns)
 	if err != nil {
@@ -181,13 +181,24 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 	if r.schema.Time >= 0 && r.schema.Fields[r.schema.Time].Type.Kind != column.Timestamp {
 		r.schema.Time = -1
 	}
+	if old != nil && stream.SameState(old.query, q, old.opts, opts) {
+		r.version, r.now = old.version, old.now
+	}
 	if r.pipe, err = e.compile(r); err != nil {
 		return positioned(err, st.Pos)
+	}
+	if old != nil && r.version == old.version {
+		if err := moveState(old.pipe, r.pipe); err != nil {
+			return positioned(err, st.Pos)
+		}
 	}
 	r.results = newResults(r.schema, e.opt.ResultRows)
 	if old == nil {
 		c.add(r)
 		return nil
+	}
+	if r.version == old.version && sameSchema(old.schema, r.schema) {
+		r.results = old.results
 	}
 	if readerOf(c, old.name) == nil {
 		c.remove(old)

@@ -163,3 +163,25 @@ func TestDamagedSnapshotsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenWindowsCanBeQueried(t *testing.T) {
+	e := newEngine(t, engine.DefaultOptions(), `CREATE STREAMING TABLE q AS SELECT window.start AS s, bus, sum(passengers) AS p FROM STREAM bus WATERMARK time DELAY OF INTERVAL 10 SECONDS GROUP BY window(time, '1 minute'), bus`)
+	base := 1_700_000_040 * second
+	out := apply(t, e, busInput(1, 1, busRow{t: base, bus: "a", passengers: i64(3)}, busRow{t: base + second, bus: "a", passengers: i64(4)}, busRow{t: base + 61*second, bus: "b", passengers: i64(5)}))
+	before, err := e.StateHash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := strings.Join(lines(out), "\n")
+	b, err := e.Query("SELECT s, bus, p FROM `q$open` ORDER BY s, bus")
+	if err != nil || b.Len != 2 || rowText(b, 0) != fmt.Sprintf("%d,a,7", base) || rowText(b, 1) != fmt.Sprintf("%d,b,5", base+60*second) {
+		t.Fatalf("%v %v", b, err)
+	}
+	if after, err := e.StateHash(); err != nil || after != before || strings.Join(lines(out), "\n") != held {
+		t.Fatalf("looking changed the state or the output: %v", err)
+	}
+	out = apply(t, e, busInput(2, 2, busRow{t: base + 90*second, bus: "a"}))
+	if len(out.Changes) != 1 || rowText(out.Changes[0].Rows, 0) != fmt.Sprintf("%d,a,7", base) {
+		t.Fatalf("%v", lines(out))
+	}
+}

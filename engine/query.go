@@ -15,7 +15,7 @@ import (
 const MaxQueryRows = 5_000_000
 
 // Query runs a read-only SELECT over static tables, the retained results of
-// streaming tables, <stream>$late, <stream>$rejected, $rejected, alerts and the
+// streaming tables, <table>$open (what windows that are open now would say), <stream>$late, <stream>$rejected, $rejected, alerts and the
 // system tables of Options.System. current_timestamp() is the time of the last entry.
 func (e *Engine) Query(sqlText string) (*column.Batch, error) {
 	q, err := sql.ParseSelect(sqlText)
@@ -84,7 +84,13 @@ func (e *Engine) systemTable(name string) (*column.Batch, bool) {
 		return e.alerts.table(), true
 	}
 	if base, what, ok := strings.Cut(name, "$"); ok {
-		if r := e.cat.find(base); r != nil && r.kind == KindStream {
+		r := e.cat.find(base)
+		if r != nil && r.kind == KindStreaming && what == "open" {
+			if b, _, ok := r.pipe.Open(); ok {
+				return &column.Batch{Schema: r.schema, Cols: b.Cols, Len: b.Len}, true
+			}
+		}
+		if r != nil && r.kind == KindStream {
 			switch what {
 			case "late":
 				return r.late.batch(), true

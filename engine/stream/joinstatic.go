@@ -91,14 +91,12 @@ type staticJoinOp struct {
 	cctx  expr.Context
 	m     multi
 	match []int32 // static row per built row, -1 = none
-	pairs *column.Batch
 	bad   []int32
 	sel   []int32
 	cols  []*column.Column
 	gids  []int32
 	nl    int // columns of the stream
 	mark  []column.Datum
-	base  *column.Column
 }
 
 func newStaticJoin(p *Pipeline, n *plan.Join, next operator) (*staticJoinOp, error) {

@@ -337,9 +337,6 @@ func (s *joinSide) pairBatch(c *chunk, other *joinSide) *column.Batch {
 	fill := func(dst []*column.Column, src []*column.Column, rows []int32) {
 		for i, col := range dst {
 			col.Reset()
-			if col.Dict != nil {
-				col.Dict = column.NewDict()
-			}
 			take(col, src[i], rows, len(rows))
 		}
 	}

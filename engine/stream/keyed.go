@@ -15,8 +15,7 @@ type keyedOp struct {
 	p     *Pipeline
 	node  *plan.Aggregate
 	next  operator
-	m     *mark // late rows are judged only by operators whose key is event time; kept for joins above
-	inner bool  // an aggregate above takes the changes: no ids, groups by number
+	inner bool // an aggregate above takes the changes: no ids, groups by number
 
 	ctx     expr.Context
 	keys    *keys

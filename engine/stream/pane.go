@@ -44,7 +44,6 @@ type paneOp struct {
 	spans  []window.Span
 	bad    []int32
 	rows   []int32
-	times  []int64
 	late   []int32
 	lo, hi int64 // range of the times of the batch, when known
 	ranged bool

@@ -96,6 +96,17 @@ func (o *paneOp) emitClosed(mark int64) {
 	o.emitted = mark
 }
 
+// peek emits the windows that were not emitted yet, as if they closed now.
+func (o *paneOp) peek() {
+	from := o.emitted
+	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {
+		if w.End > from {
+			o.emitWindow(w, panes, nil)
+		}
+	})
+	o.emitB.flush()
+}
+
 // emitAll emits every group of every window (complete mode).
 func (o *paneOp) emitAll() {
 	o.passes++

@@ -52,9 +52,6 @@ func (m *multi) left(b *column.Batch) {
 		}
 		col := m.out.Cols[i]
 		col.Reset()
-		if col.Dict != nil {
-			col.Dict = column.NewDict()
-		}
 		take(col, c, m.from, len(m.from))
 	}
 	m.out.Len = len(m.from)
@@ -244,7 +241,6 @@ type sortOp struct {
 	rows *column.Batch
 	ids  []RowID
 	revs []uint32
-	time *column.Column
 	keys []*column.Column
 	c    chunk
 }

@@ -136,17 +136,7 @@ func (o *sessionOp) spansOf(c *chunk, t, gap *column.Column, sel []int32) []int3
 // place finds or makes the session that a span belongs to, merging what it touches.
 func (o *sessionOp) place(g int32, x window.Span) int32 {
 	list := o.lists[g]
-	lo, _ := slices.BinarySearchFunc(list, x.Start, func(s session, t int64) int {
-		if s.End < t {
-			return -1
-		}
-		return 1
-	})
-	hi := lo
-	for hi < len(list) && list[hi].Start <= x.End {
-		x.Start, x.End = min(x.Start, list[hi].Start), max(x.End, list[hi].End)
-		hi++
-	}
+	x, lo, hi := window.Touching(list, func(s session) window.Span { return s.Span }, x)
 	var slot int32
 	if lo == hi {
 		slot = o.newSlot()

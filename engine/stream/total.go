@@ -32,7 +32,6 @@ type totalOp struct {
 	touch []uint64
 	any   bool
 	emitB emitter
-	bad   []int32
 	gids  []int32
 	sel   []int32
 	pos   []int

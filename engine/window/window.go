@@ -41,21 +41,19 @@ func (s Spec) Panes() bool { return s.Size >= s.Slide && s.Size%s.Slide == 0 }
 // PerWindow is the number of panes of a window.
 func (s Spec) PerWindow() int { return int(s.Size / s.Slide) }
 
-// Merge adds span x to sessions, which are sorted and disjoint (they do not
-// even touch), and returns the new list, the merged span's index, and the
-// index range [lo, hi) of the old spans that it swallowed.
-func Merge(sessions []Span, x Span) (out []Span, at, lo, hi int) {
-	lo, _ = slices.BinarySearchFunc(sessions, x.Start, func(s Span, t int64) int {
-		if s.End < t {
+// Touching finds the sessions that a new span touches or overlaps: list[lo:hi]
+// of a list that is sorted and whose spans do not touch each other. It returns
+// the union of them all, which takes their place.
+func Touching[S any](list []S, span func(S) Span, x Span) (union Span, lo, hi int) {
+	lo, _ = slices.BinarySearchFunc(list, x.Start, func(s S, t int64) int {
+		if span(s).End < t {
 			return -1
 		}
 		return 1
 	})
-	hi = lo
-	for hi < len(sessions) && sessions[hi].Start <= x.End {
-		x.Start = min(x.Start, sessions[hi].Start)
-		x.End = max(x.End, sessions[hi].End)
-		hi++
+	for hi = lo; hi < len(list) && span(list[hi]).Start <= x.End; hi++ {
+		s := span(list[hi])
+		x.Start, x.End = min(x.Start, s.Start), max(x.End, s.End)
 	}
-	return slices.Replace(sessions, lo, hi, x), lo, lo, hi
+	return x, lo, hi
 }
