@@ -80,25 +80,46 @@ func loopCommand() *cobra.Command {
 	}}
 }
 
-type benchConfig struct {
+type replayConfig struct {
 	W1        w1Config `yaml:"w1"`
 	Runs      int      `yaml:"runs" default:"5" help:"pairs of runs per query; the median ratio counts on a noisy machine"`
 	Signalbox string   `yaml:"signalbox" default:"bin/signalbox" help:"the program that is measured"`
 }
 
+// benchCommand measures everything; its two parts are commands of their own, with more to set.
 func benchCommand() *cobra.Command {
-	var cfg benchConfig
-	return config.Command("bench", "Measure signalbox replay on W1 against a loop over the line-protocol library", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
-		dir, err := os.MkdirTemp("", "signalbox-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		return bench(c.OutOrStdout(), cfg, dir)
+	var cfg struct {
+		W1        w1Config `yaml:"w1"`
+		Runs      int      `yaml:"runs" default:"5" help:"of each measurement; the median counts on a noisy machine"`
+		Signalbox string   `yaml:"signalbox" default:"bin/signalbox" help:"the replay that is measured"`
+		Core      string   `yaml:"core" default:"bin/signalbox-core" help:"the core that is measured"`
+	}
+	all := config.Command("bench", "Measure signalbox replay and a cluster on W1 (bench replay, bench cluster: one of them)", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
+		err := benchReplay(c.OutOrStdout(), replayConfig{cfg.W1, cfg.Runs, cfg.Signalbox})
+		fmt.Fprintln(c.OutOrStdout())
+		return errors.Join(err, benchCluster(c.Context(), c.OutOrStdout(), clusterConfig{W1: cfg.W1, Runs: cfg.Runs, Nodes: 3, Agents: 12, BatchSize: 1000, Core: cfg.Core}))
+	})
+	all.AddCommand(benchReplayCommand(), benchClusterCommand())
+	return all
+}
+
+func benchReplayCommand() *cobra.Command {
+	var cfg replayConfig
+	return config.Command("replay", "Measure signalbox replay on W1 against a loop over the line-protocol library", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
+		return benchReplay(c.OutOrStdout(), cfg)
 	})
 }
 
-func bench(out io.Writer, cfg benchConfig, dir string) error {
+func benchReplay(out io.Writer, cfg replayConfig) error {
+	dir, done, err := workDir("", "signalbox-bench-")
+	if err != nil {
+		return err
+	}
+	defer done()
+	return bench(out, cfg, dir)
+}
+
+func bench(out io.Writer, cfg replayConfig, dir string) error {
 	workload := cfg.W1.workload()
 	input := filepath.Join(dir, "w1.lp")
 	if err := writeWorkload(input, workload, w1.Write); err != nil {
@@ -143,7 +164,7 @@ const framesBar = 8.5
 
 // bencher holds what every query of one bench shares.
 type bencher struct {
-	cfg                     benchConfig
+	cfg                     replayConfig
 	dir, self, schema, text string
 }
 

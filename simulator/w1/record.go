@@ -3,6 +3,7 @@ package w1
 import (
 	"bufio"
 	"io"
+	"iter"
 
 	"signalbox/edge/recording"
 	"signalbox/edge/wire"
@@ -14,22 +15,34 @@ const framesOf = 1000
 
 // WriteRecording writes the workload as columnar frames of 1000 readings, the way agents ship them.
 func WriteRecording(w io.Writer, c Config) (int, error) {
-	vehicles, records := c.records()
 	out := bufio.NewWriterSize(w, 1<<20)
 	file := recording.NewWriter(out)
 	var frame []byte
 	var enc wire.Encoder
-	for at := 0; at < len(records); at += framesOf {
-		b := batchOf(vehicles, records[at:min(at+framesOf, len(records))])
+	n := 0
+	for b := range Batches(c, framesOf) {
 		var err error
 		if frame, err = enc.Encode(frame[:0], b); err != nil {
-			return at, err
+			return n, err
 		}
 		if err := file.Write(frame); err != nil {
-			return at, err
+			return n, err
+		}
+		n += b.Len
+	}
+	return n, out.Flush()
+}
+
+// Batches yields the workload as typed columns, in the order of its lines, so many readings at a time.
+func Batches(c Config, size int) iter.Seq[*column.Batch] {
+	return func(yield func(*column.Batch) bool) {
+		vehicles, records := c.records()
+		for at := 0; at < len(records); at += size {
+			if !yield(batchOf(vehicles, records[at:min(at+size, len(records))])) {
+				return
+			}
 		}
 	}
-	return len(records), out.Flush()
 }
 
 func batchOf(vehicles []vehicle, records []record) *column.Batch {
