@@ -278,6 +278,48 @@ func TestFullSpool(t *testing.T) {
 	until(t, "acknowledged", func() bool { return a.Status().InFlight == 0 })
 }
 
+// What the declared policy drops is acknowledged, counted, and reported to the core as gaps.
+func TestDropOldestReportsGaps(t *testing.T) {
+	addr, _ := broker(t)
+	core := newFakeCore(t)
+	cfg := testConfig(t, addr, "127.0.0.1:1")
+	cfg.Spool.QuotaBytes, cfg.Spool.Policy = 1<<20, "drop_oldest"
+	cfg.LiveWindow = time.Millisecond
+	a, stop := start(t, cfg)
+	publish := publisher(t, addr)
+	big := strings.Repeat("x", 30000)
+	for i := range 100 {
+		publish("lp/bus", fmt.Sprintf("bus,id=%d text=\"%s%d\" %d", i, big, i, 1000+i))
+	}
+	until(t, "all received", func() bool { s := a.Status(); return s.Received == 100 && s.Dropped["drop_oldest"] > 0 })
+	stop()
+	cfg.Core = []string{core.addr()}
+	a, _ = start(t, cfg)
+	publish("lp/bus", "bus,id=last v=1i 2000")
+	gaps := func() (n uint64) {
+		for _, b := range core.batches {
+			for _, g := range b.Gaps {
+				n += g.Readings
+			}
+		}
+		return n
+	}
+	core.wait("readings and gaps", func() bool { return uint64(len(core.rows))+gaps() == 101 })
+	until(t, "acknowledged", func() bool { return a.Status().InFlight == 0 })
+	core.set(func() {
+		for _, b := range core.batches {
+			for _, g := range b.Gaps {
+				if g.Reason != "drop_oldest" || g.From < 1000 || g.To > 1099 || g.From > g.To {
+					t.Errorf("%+v", g)
+				}
+			}
+		}
+		if !strings.HasPrefix(core.rows[len(core.rows)-1], "bus") || len(core.rows) < 10 {
+			t.Errorf("%d rows", len(core.rows))
+		}
+	})
+}
+
 func TestNoGoroutineStays(t *testing.T) {
 	addr, stopBroker := broker(t)
 	core := newFakeCore(t)

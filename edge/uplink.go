@@ -33,6 +33,7 @@ type uplink struct {
 	max    time.Duration
 	rand   *rand.Rand
 	next   int
+	client *http.Client
 	// up is called with a new connection, down after its end; message for what it receives. All from run's goroutine.
 	up      func(*link)
 	message func(*link, wire.Message)
@@ -158,12 +159,14 @@ func (u *uplink) connection(ctx context.Context, addr string) error {
 }
 
 func (u *uplink) dial(ctx context.Context, addr string) (*websocket.Conn, error) {
-	url, client := "ws://"+addr+wire.Path, http.DefaultClient
+	url := "ws://" + addr + wire.Path
 	if u.tls != nil {
 		url = "wss://" + addr + wire.Path
-		client = &http.Client{Transport: &http.Transport{TLSClientConfig: u.tls}}
 	}
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client, CompressionMode: websocket.CompressionDisabled})
+	if u.client == nil {
+		u.client = &http.Client{Transport: &http.Transport{TLSClientConfig: u.tls, Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+	}
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: u.client, CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return nil, fmt.Errorf("edge: connect to %s: %w", addr, err)
 	}
