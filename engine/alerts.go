@@ -19,6 +19,8 @@ type alerting struct {
 	pipes   []rulePipe
 	pending []alert.Transition // of SetRules, told with the next entry
 	entry   stream.Entry
+	source  [1]stream.Source
+	batch   [1]stream.Batch
 }
 
 // rulePipe is the stateless query of one rule.
@@ -166,7 +168,9 @@ func (a *alerting) feed(rule int, name string) error {
 
 func (a *alerting) observe(rule int, r *relation, b stream.Batch, replayed bool) error {
 	e, p := a.e, &a.pipes[rule]
-	a.entry = stream.Entry{Index: e.last, Time: e.tick, Sources: []stream.Source{{Name: r.name, Batches: []stream.Batch{b}}}}
+	a.batch[0] = b
+	a.source[0] = stream.Source{Name: r.name, Batches: a.batch[:]}
+	a.entry = stream.Entry{Index: e.last, Time: e.tick, Sources: a.source[:]}
 	res, err := p.pipe.Apply(&a.entry)
 	if err != nil {
 		return fmt.Errorf("engine: %s: %w", a.name(rule), err)

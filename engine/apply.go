@@ -56,7 +56,7 @@ func (e *Engine) run(r *relation, in *Input) error {
 	e.sources = e.sources[:0]
 	for _, name := range r.pipe.Sources() {
 		if !e.hasSource(name) {
-			e.sources = append(e.sources, e.source(name))
+			e.addSource(name)
 		}
 	}
 	res, err := r.pipe.Apply(&stream.Entry{Index: in.Index, Time: e.tick, Sources: e.sources, End: in.End})
@@ -76,12 +76,19 @@ func (e *Engine) hasSource(name string) bool {
 	return false
 }
 
-// source gathers what a relation brings into this entry.
-func (e *Engine) source(name string) stream.Source {
-	s := stream.Source{Name: name}
+// addSource gathers what a relation brings into this entry.
+func (e *Engine) addSource(name string) {
+	n := len(e.sources)
+	if n == cap(e.sources) {
+		e.sources = append(e.sources, stream.Source{})
+	} else {
+		e.sources = e.sources[:n+1]
+	}
+	s := &e.sources[n]
+	*s = stream.Source{Name: name, Batches: s.Batches[:0]}
 	r := e.cat.find(name)
 	if r == nil {
-		return s
+		return
 	}
 	s.Certified, s.LowWater = r.certified, r.low
 	for i := range e.batches {
@@ -96,7 +103,6 @@ func (e *Engine) source(name string) stream.Source {
 			}
 		}
 	}
-	return s
 }
 
 // collect takes the results of one streaming table into the output.

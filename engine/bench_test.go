@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"signalbox/engine"
+	"signalbox/engine/alert"
 	"signalbox/engine/column"
 )
 
@@ -103,4 +104,29 @@ func BenchmarkFleetTotal1MGroups(b *testing.B) {
 
 func BenchmarkFilter(b *testing.B) {
 	benchAggregate(b, 2000, `CREATE STREAMING TABLE q AS SELECT bus, route, time, passengers, capacity FROM STREAM bus WHERE passengers >= capacity`)
+}
+
+// BenchmarkSmallEntries is one reading an entry through two queries and a rule, as without linger.
+func BenchmarkSmallEntries(b *testing.B) {
+	e := engine.New(engine.DefaultOptions())
+	if err := e.Execute(busStream + benchWindow + `; CREATE STREAMING TABLE q2 AS SELECT bus, route, time, passengers FROM STREAM bus WHERE passengers >= capacity;
+		CREATE STREAMING TABLE q3 AS SELECT sum(p) AS s, count(*) AS n FROM (SELECT bus, max(passengers) AS p FROM STREAM bus GROUP BY bus)`); err != nil {
+		b.Fatal(err)
+	}
+	if err := e.SetRules([]alert.Rule{fullRule}); err != nil {
+		b.Fatal(err)
+	}
+	f := newFeed(1, 2000)
+	for range 2000 {
+		if _, err := e.Apply(f.next(e)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		if _, err := e.Apply(f.next(e)); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

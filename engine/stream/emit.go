@@ -52,7 +52,7 @@ func (e *emitter) flush() {
 	e.out.Reset()
 	for _, c := range e.out.Cols {
 		if c != nil && c.Dict != nil {
-			c.Dict = column.NewDict()
+			c.Dict = bounded(c.Dict)
 		}
 	}
 	e.time.Reset()

@@ -36,6 +36,7 @@ type Pipeline struct {
 	sink  *sink
 	ops   []operator // inputs before consumers
 	scans []*scanOp
+	names []string
 	marks []*mark
 	wms   []*watermarkOp
 	ttl   *watermarkOp // implicit event time of a query with state_ttl and no WATERMARK
@@ -113,13 +114,15 @@ func Compile(q *plan.Query, opt Options) (*Pipeline, error) {
 	return p, nil
 }
 
-// Sources returns the names of the relations the pipeline reads as streams, in order of the plan.
+// Sources returns the names of the relations the pipeline reads as streams, in order of the plan; do not modify.
 func (p *Pipeline) Sources() []string {
-	var out []string
-	for _, s := range p.scans {
-		out = append(out, s.node.Table)
+	if len(p.names) < len(p.scans) {
+		p.names = p.names[:0]
+		for _, s := range p.scans {
+			p.names = append(p.names, s.node.Table)
+		}
 	}
-	return out
+	return p.names
 }
 
 // Schema returns the schema of the results.

@@ -319,21 +319,38 @@ type sink struct {
 	revs []uint32
 	del  []bool
 	dels int
+	own  []*column.Dict // one per column, while a column borrows the dictionary of its rows
 }
 
 func newSink(p *Pipeline, s *column.Schema) *sink {
-	return &sink{p: p, rows: column.NewBatch(s, 0)}
+	o := &sink{p: p, rows: column.NewBatch(s, 0)}
+	for _, c := range o.rows.Cols {
+		o.own = append(o.own, c.Dict)
+	}
+	return o
 }
 
 func (o *sink) reset() {
-	for _, c := range o.rows.Cols {
+	for i, c := range o.rows.Cols {
 		c.Reset()
-		if c.Dict != nil { // its own dictionary must not grow with the stream
-			c.Dict = column.NewDict()
+		if c.Dict != nil {
+			o.own[i] = bounded(o.own[i])
+			c.Dict = o.own[i]
 		}
 	}
 	o.rows.Len, o.dels = 0, 0
 	o.ids, o.revs, o.del = o.ids[:0], o.revs[:0], o.del[:0]
+}
+
+// maxDict is the number of strings after which a reused dictionary is started
+// anew, so that it does not grow with the stream.
+const maxDict = 4096
+
+func bounded(d *column.Dict) *column.Dict {
+	if d.Len() > maxDict {
+		return column.NewDict()
+	}
+	return d
 }
 
 func (o *sink) push(c *chunk) {
