@@ -78,6 +78,19 @@ func Latest(readings []fleet.Reading) map[string]fleet.Reading {
 	return out
 }
 
+// Count is how often a bus was heard, and the greatest number it gave a reading.
+type Count struct{ Readings, LastSeq int64 }
+
+// Counts counts the readings of each bus, each as often as it is listed.
+func Counts(readings []fleet.Reading) map[string]Count {
+	out := map[string]Count{}
+	for _, r := range readings {
+		c := out[r.BusID]
+		out[r.BusID] = Count{c.Readings + 1, max(c.LastSeq, r.Seq)}
+	}
+	return out
+}
+
 // Full returns the readings at capacity, in the order given.
 func Full(readings []fleet.Reading) (out []fleet.Reading) {
 	for _, r := range readings {

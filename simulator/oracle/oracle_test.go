@@ -23,6 +23,10 @@ func TestByHand(t *testing.T) {
 	if p, n := FleetTotal(rs); p != 19 || n != 3 {
 		t.Errorf("fleet total %d on %d buses, want 19 on 3", p, n)
 	}
+	rs[2].Seq = 7
+	if c := Counts(rs); len(c) != 3 || c["a"] != (Count{3, 7}) {
+		t.Errorf("counts: %+v", c)
+	}
 	if f := Full(rs); len(f) != 1 || f[0].BusID != "b" {
 		t.Errorf("full: %+v", f)
 	}
