@@ -52,7 +52,7 @@ func (e *Engine) execute(c *catalog, st sql.Statement) error {
 	case *sql.CreateTable:
 		return e.createTable(c, s)
 	case *sql.CreateStreamingTable:
-		return e.createStreaming(c, s, e.tick, 0)
+		return e.createStreaming(c, s, e.tick, 0, undecided)
 	case *sql.Drop:
 		return e.drop(c, s)
 	}
@@ -144,7 +144,10 @@ func (e *Engine) createTable(c *catalog, st *sql.CreateTable) error {
 	return nil
 }
 
-func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now int64, version uint64) error {
+// undecided leaves the lateness of a table to its options and the engine's default.
+const undecided = -1
+
+func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now int64, version uint64, lateness int64) error {
 	old, same, err := checkName(c, st.Pos, st.Name, st.Text, KindStreaming)
 	if err != nil || same {
 		return err
@@ -160,6 +163,7 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 	if !q.Streaming {
 		return statementError(st.Query.Pos, "NOT_A_STREAMING_QUERY", "the query reads no stream; write FROM STREAM name")
 	}
+	opts.AllowedLateness = e.lateness(st, q, opts, lateness)
 	r := &relation{name: st.Name, kind: KindStreaming, text: st.Text, query: q, opts: opts, now: now, version: max(version, 1)}
 	if old != nil {
 		if reader := readerOf(c, old.name); reader != nil && !sameSchema(old.schema, q.Root.Schema()) {
@@ -212,6 +216,19 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 	}
 	c.replace(old, r)
 	return nil
+}
+
+// lateness is the second horizon of a table: what a snapshot says, what its
+// options say, or the engine's default where the query allows one.
+func (e *Engine) lateness(st *sql.CreateStreamingTable, q *plan.Query, opts plan.Options, stored int64) int64 {
+	said := slices.ContainsFunc(st.Options, func(o sql.Option) bool { return o.Key == "allowed_lateness" })
+	switch {
+	case stored != undecided:
+		return stored
+	case said || q.Mode != plan.Append || !stream.MayBeLate(q):
+		return opts.AllowedLateness
+	}
+	return e.opt.DefaultLateness
 }
 
 func sameSchema(a, b *column.Schema) bool {

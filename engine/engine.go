@@ -93,8 +93,11 @@ type Options struct {
 	MaxKeys        int   // per query: beyond it rows with a new key go to $rejected{state_limit}
 	MaxClosedBytes int64 // per query: closed windows kept for allowed_lateness; beyond it the oldest leave, counted
 	ReviseEvery    int64 // µs of tick time: at most one revision per key and closed window in this time
-	MaxAlertAge    int64 // µs: an older reading never fires or resolves an alert now
-	NullTimes      bool  // keep rows without event time, as a file source of Spark does, instead of rejecting them (conformance)
+	// DefaultLateness is the allowed_lateness (µs) of streaming tables that do not say one and
+	// may have one; 0, as Spark has it, is right for replay and tests, 24 hours for a cluster.
+	DefaultLateness int64
+	MaxAlertAge     int64 // µs: an older reading never fires or resolves an alert now
+	NullTimes       bool  // keep rows without event time, as a file source of Spark does, instead of rejecting them (conformance)
 	// System answers names of system tables the engine does not know itself (agents$…), or nil.
 	System func(name string) (*column.Batch, bool)
 }

@@ -129,3 +129,20 @@ func TestAllowedLatenessIsRefusedWhereItNeedsRetractions(t *testing.T) {
 		}
 	}
 }
+
+func TestDefaultLateness(t *testing.T) {
+	opt := engine.DefaultOptions()
+	opt.DefaultLateness = 3600 * second
+	const window = `AS SELECT window.start AS s, count(*) AS n FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY window(time, '1 minute')`
+	e := newEngine(t, opt, `CREATE STREAMING TABLE a `+window, `CREATE STREAMING TABLE b OPTIONS (allowed_lateness '0 seconds') `+window, `CREATE STREAMING TABLE c AS SELECT bus FROM STREAM bus`)
+	for range 2 {
+		got := map[string]int64{}
+		for _, x := range e.Tables() {
+			got[x.Name] = x.Options.AllowedLateness
+		}
+		if got["a"] != 3600*second || got["b"] != 0 || got["c"] != 0 {
+			t.Fatalf("%v", got)
+		}
+		e = restored(t, e, engine.DefaultOptions()) // another default later does not change a table that exists
+	}
+}

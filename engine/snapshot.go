@@ -128,6 +128,7 @@ func (e *Engine) encode(w io.Writer) error {
 			s.Rows(r.rows)
 		case KindStreaming:
 			s.Varint(r.now)
+			s.Varint(r.opts.AllowedLateness)
 			r.pipe.Save(s)
 			encodeResults(s, r.results)
 		}
@@ -165,12 +166,12 @@ func (e *Engine) decodeRelation(d *stream.Decoder) error {
 		return fmt.Errorf("statement %q: %w", text, errors.Join(errs...))
 	}
 	if kind == KindStreaming {
-		now := d.Varint()
+		now, lateness := d.Varint(), d.Varint()
 		st, ok := list[0].(*sql.CreateStreamingTable)
 		if !ok {
 			return fmt.Errorf("statement %q is no streaming table", text)
 		}
-		if err := e.createStreaming(e.cat, st, now, version); err != nil {
+		if err := e.createStreaming(e.cat, st, now, version, lateness); err != nil {
 			return err
 		}
 	} else if err := e.execute(e.cat, list[0]); err != nil {

@@ -41,7 +41,7 @@ func (e *Engine) Verdicts(script string) ([]TableVerdict, error) {
 		var v TableVerdict
 		if streaming {
 			var err error
-			if v, err = verdict(next, s); err != nil {
+			if v, err = e.verdict(next, s); err != nil {
 				return nil, err
 			}
 			out = append(out, v)
@@ -53,7 +53,7 @@ func (e *Engine) Verdicts(script string) ([]TableVerdict, error) {
 	return out, nil
 }
 
-func verdict(c *catalog, st *sql.CreateStreamingTable) (TableVerdict, error) {
+func (e *Engine) verdict(c *catalog, st *sql.CreateStreamingTable) (TableVerdict, error) {
 	v := TableVerdict{Table: st.Name, Verdict: IsNew}
 	old, same, err := checkName(c, st.Pos, st.Name, st.Text, KindStreaming)
 	if err != nil || old == nil {
@@ -71,6 +71,7 @@ func verdict(c *catalog, st *sql.CreateStreamingTable) (TableVerdict, error) {
 	if err != nil {
 		return v, err
 	}
+	opts.AllowedLateness = e.lateness(st, q, opts, undecided)
 	if stream.SameState(old.query, q, old.opts, opts) {
 		v.Verdict, v.Reason = KeepsState, "the stateful operators are the same"
 		return v, nil

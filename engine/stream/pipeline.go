@@ -345,6 +345,9 @@ func checkLateness(n plan.Node, lateness int64) error {
 	return nil
 }
 
+// MayBeLate reports whether allowed_lateness is possible for a query.
+func MayBeLate(q *plan.Query) bool { return checkLateness(q.Root, 1) == nil }
+
 func latenessError(why string) error {
 	return &expr.Error{Phase: expr.Analysis, Condition: "ALLOWED_LATENESS", SQLState: "0A000",
 		Message: "allowed_lateness is possible only for a single time-window aggregation over filters and static joins: " + why + "; leave the option out, or split the query"}
