@@ -9,6 +9,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,12 +105,17 @@ func (d *Delivery) Run(ctx context.Context) {
 			w.run(ctx)
 		}()
 	}
-	wg.Add(1)
+	replicated := make(chan struct{})
 	go func() {
-		defer wg.Done()
+		defer close(replicated)
 		d.replicate(ctx)
 	}()
 	wg.Wait()
+	<-replicated
+	// What was delivered in the last moments is told now, or the next leader would deliver it again.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), AckEvery)
+	defer cancel()
+	d.flush(last)
 }
 
 // Sink returns a sink by name.
@@ -145,24 +151,27 @@ func (d *Delivery) replicate(ctx context.Context) {
 		if !pause(ctx, AckEvery) {
 			return
 		}
-		d.mu.Lock()
-		a := fsm.SinkAck{Refused: d.refused}
-		for name, upTo := range d.acks {
-			a.Cursors = append(a.Cursors, fsm.SinkCursor{Name: name, UpTo: upTo})
-		}
-		d.refused = nil
-		clear(d.acks)
-		d.mu.Unlock()
-		slices.SortFunc(a.Cursors, func(x, y fsm.SinkCursor) int {
-			if x.Name < y.Name {
-				return -1
-			}
-			return 1
-		})
-		if _, err := d.opts.Submit.Submit(ctx, fsm.SinkAckItem(a)); err != nil && ctx.Err() == nil {
-			for _, c := range a.Cursors { // an acknowledgement may come twice
-				d.ack(c.Name, c.UpTo, nil)
-			}
+		d.flush(ctx)
+	}
+}
+
+// flush proposes what has not been told.
+func (d *Delivery) flush(ctx context.Context) {
+	d.mu.Lock()
+	a := fsm.SinkAck{Refused: d.refused}
+	for name, upTo := range d.acks {
+		a.Cursors = append(a.Cursors, fsm.SinkCursor{Name: name, UpTo: upTo})
+	}
+	d.refused = nil
+	clear(d.acks)
+	d.mu.Unlock()
+	if len(a.Cursors) == 0 && len(a.Refused) == 0 {
+		return
+	}
+	slices.SortFunc(a.Cursors, func(x, y fsm.SinkCursor) int { return cmp.Compare(x.Name, y.Name) })
+	if _, err := d.opts.Submit.Submit(ctx, fsm.SinkAckItem(a)); err != nil && ctx.Err() == nil {
+		for _, c := range a.Cursors { // an acknowledgement may come twice
+			d.ack(c.Name, c.UpTo, nil)
 		}
 	}
 }
