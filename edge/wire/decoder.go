@@ -13,7 +13,8 @@ import (
 
 // Bounds of what a Decoder remembers.
 const (
-	maxSchemas      = 32      // schemas kept; more and the oldest is forgotten
+	maxSchemas      = 32 // schemas kept; more and the oldest is forgotten
+	maxSchemaBytes  = 64 << 10
 	maxInterned     = 1 << 15 // strings kept between frames
 	maxInternedSize = 8 << 20 // bytes of them
 )
@@ -131,7 +132,11 @@ func (d *Decoder) schema(r *reader) *knownSchema {
 	if r.err != nil {
 		return nil
 	}
-	k := &knownSchema{raw: bytes.Clone(r.b[start:r.off]), schema: s, dicts: make([]*column.Dict, len(s.Fields))}
+	k := &knownSchema{schema: s, dicts: make([]*column.Dict, len(s.Fields))}
+	if r.off-start > maxSchemaBytes {
+		return k
+	}
+	k.raw = bytes.Clone(r.b[start:r.off])
 	if len(d.schemas) >= maxSchemas {
 		d.schemas = d.schemas[:maxSchemas-1]
 	}
