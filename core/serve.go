@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"signalbox/core/api"
@@ -33,7 +34,7 @@ type tlsState struct{}
 // servers are the public API, and what only other nodes reach.
 func (n *Node) servers(p *parts) (public, peer *http.Server) {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(&collector{n: n, p: p})
+	reg.MustRegister(&collector{n: n, p: p}, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s := &api.Server{
 		State: p.machine, Catalog: p.catalog, Events: p.events, Agents: p.agents, Page: n.opts.Page,
 		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),

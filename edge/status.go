@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -97,6 +98,7 @@ func newMetrics(a *Agent) *metrics {
 		"slowdowns_total":            {"pauses that the core asked for", ""},
 		"spool_bytes":                {"disk used by the spool", ""},
 		"spool_syncs_total":          {"fsyncs", ""},
+		"uplink_bytes_total":         {"bytes sent to the core: messages and their WebSocket framing", ""},
 	} {
 		var labels []string
 		if d.label != "" {
@@ -104,7 +106,7 @@ func newMetrics(a *Agent) *metrics {
 		}
 		m.desc[name] = prometheus.NewDesc("signalbox_edge_"+name, d.help, labels, nil)
 	}
-	m.registry.MustRegister(m)
+	m.registry.MustRegister(m, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -136,6 +138,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count("batches_duplicate_total", s.Duplicates)
 	count("conflicts_total", s.Conflicts)
 	count("slowdowns_total", s.SlowDowns)
+	count("uplink_bytes_total", m.agent.up.sent.Load())
 	count("spool_syncs_total", s.Syncs)
 	for why, n := range s.Rejected {
 		count("readings_rejected_total", n, why)

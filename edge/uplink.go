@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -33,6 +34,7 @@ type uplink struct {
 	max    time.Duration
 	rand   *rand.Rand
 	next   int
+	sent   atomic.Uint64 // bytes, framing included
 	client *http.Client
 	// up is called with a new connection, down after its end; message for what it receives. All from run's goroutine.
 	up      func(*link)
@@ -206,8 +208,20 @@ func (u *uplink) write(ctx context.Context, conn *websocket.Conn, l *link) {
 				l.cancel(fmt.Errorf("edge: link to %s: %w", l.addr, err))
 				return
 			}
+			u.sent.Add(uint64(len(raw) + framing(len(raw))))
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// framing is what a WebSocket client adds to a message: head, length and mask (RFC 6455, 5.2).
+func framing(n int) int {
+	switch {
+	case n < 126:
+		return 2 + 4
+	case n < 1<<16:
+		return 4 + 4
+	}
+	return 10 + 4
 }
