@@ -14,6 +14,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"signalbox/core/codec"
 	"signalbox/core/fsm"
@@ -26,6 +27,7 @@ import (
 type State interface {
 	Tables() []engine.TableInfo
 	Documents() (scripts, rules []fsm.Document)
+	Chain() (index, hash uint64) // of the last entry applied here
 }
 
 // Submitter proposes an item and waits until it is applied.
@@ -167,7 +169,26 @@ func (c *Catalog) submit(ctx context.Context, it fsm.Item) (fsm.Result, error) {
 	if r.Verdict != fsm.Applied {
 		return r, fmt.Errorf("%w: %s", ErrRefused, r.Reason)
 	}
-	return r, nil
+	return r, c.caughtUp(ctx, r.Index)
+}
+
+// lookAgain is how often a follower looks whether it has applied what the leader answered for.
+const lookAgain = 2 * time.Millisecond
+
+// caughtUp waits until this node has applied an entry: who applied a script here may use its tables here, also on a follower.
+func (c *Catalog) caughtUp(ctx context.Context, index uint64) error {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		if at, _ := c.State.Chain(); at >= index {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("catalog: done at entry %d, but this node is behind it: %w", index, ctx.Err())
+		case <-tick.C:
+		}
+	}
 }
 
 // Loaded says what an upload did.
