@@ -71,7 +71,7 @@ func (o *Options) applyDefaults() {
 	}
 	def(&o.Timing.Heartbeat, 500*time.Millisecond)
 	def(&o.Timing.Election, o.Timing.Heartbeat)
-	def(&o.Timing.Lease, o.Timing.Heartbeat*4/5)
+	def(&o.Timing.Lease, o.Timing.Heartbeat)
 	def(&o.Timing.Commit, 100*time.Millisecond)
 	def(&o.Timing.Transfer, 2*time.Second)
 	def(&o.Timing.Shutdown, 10*time.Second)

@@ -22,7 +22,6 @@ import (
 type ledger struct {
 	mu      sync.Mutex
 	entries []string
-	fail    bool
 }
 
 func (l *ledger) Apply(e raftstore.Entry) any {

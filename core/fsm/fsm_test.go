@@ -36,9 +36,8 @@ func machine(t testing.TB) *fsm.Machine {
 	return m
 }
 
-// log writes entries with rising index and clock.
+// log writes entries with rising clock.
 type log struct {
-	index uint64
 	clock int64
 	data  [][]byte
 }
