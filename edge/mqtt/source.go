@@ -198,6 +198,9 @@ func (s *Source) connection(ctx context.Context, o paho.ClientOptions) error {
 		return fmt.Errorf("mqtt: connection lost: %w", err)
 	case <-ctx.Done():
 		s.flush()
+		// paho hands acknowledgements from goroutine to goroutine and would overtake them with the disconnect. A round trip
+		// that changes nothing lets them pass; without it the broker sends again what is durable here.
+		c.Unsubscribe("signalbox/none").WaitTimeout(time.Second)
 		return ctx.Err()
 	}
 }
