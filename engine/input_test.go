@@ -3,6 +3,8 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"math"
+	"math/rand"
 	"strings"
 	"testing"
 
@@ -183,5 +185,29 @@ func TestOpenWindowsCanBeQueried(t *testing.T) {
 	out = apply(t, e, busInput(2, 2, busRow{t: base + 90*second, bus: "a"}))
 	if len(out.Changes) != 1 || rowText(out.Changes[0].Rows, 0) != fmt.Sprintf("%d,a,7", base) {
 		t.Fatalf("%v", lines(out))
+	}
+}
+
+// TestExtremeTimes: no event time makes the engine panic, loop or lose its accounts.
+func TestExtremeTimes(t *testing.T) {
+	extremes := []int64{math.MinInt64, math.MinInt64 + 1, math.MinInt64 + 60*second, -1, 0, 1, math.MaxInt64 - 60*second, math.MaxInt64 - 1, math.MaxInt64}
+	queries := init11()
+	queries = append(queries,
+		`CREATE STREAMING TABLE x1 AS SELECT session_window.start AS s, bus, count(*) AS n FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY session_window(time, '5 seconds'), bus`,
+		`CREATE STREAMING TABLE x2 AS SELECT window.start AS s, count(*) AS n FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY window(time, '25 seconds', '10 seconds')`,
+		`CREATE STREAMING TABLE x3 AS SELECT a.time AS t, b.time AS u FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND AS a LEFT JOIN STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND AS b ON a.bus = b.bus AND b.time BETWEEN a.time AND a.time + INTERVAL 5 SECONDS`,
+		`CREATE STREAMING TABLE x4 OPTIONS (allowed_lateness '1 hour') AS SELECT window.start AS s, count(*) AS n FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY window(time, '20 seconds', '10 seconds')`)
+	for seed := range int64(20) {
+		r := rand.New(rand.NewSource(seed))
+		e := newEngine(t, engine.DefaultOptions(), queries...)
+		for i := uint64(1); i < 12; i++ {
+			var rows []busRow
+			for range r.Intn(4) + 1 {
+				rows = append(rows, busRow{t: extremes[r.Intn(len(extremes))], bus: "a", route: "r", passengers: i64(r.Int63()), capacity: i64(1)})
+			}
+			apply(t, e, busInput(i, int64(i), rows...))
+		}
+		e = restored(t, e, engine.DefaultOptions())
+		apply(t, e, &engine.Input{Index: 100, Time: 100, End: true})
 	}
 }

@@ -51,6 +51,8 @@ func (b *builder) build(n plan.Node, next operator) (flow, error) {
 		return b.aggregate(x, next)
 	case *plan.Dedup:
 		return b.dedup(x, next)
+	case *plan.KeyedState:
+		return b.unary(x.Input, newStateOp(b.p, x, next))
 	case *plan.Distinct:
 		return b.dedup(distinctKeys(x), next)
 	case *plan.Join:

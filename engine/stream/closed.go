@@ -71,6 +71,9 @@ func (o *paneOp) pack(pn *pane) {
 		o.spare = append(o.spare, spareAccs{pn.accs, pn.size})
 	}
 	pn.accs, pn.size, pn.touched = nil, 0, nil
+	if o.cur == pn { // the next row for it must unpack it
+		o.cur = nil
+	}
 }
 
 // spareAccs are empty accumulators of a packed pane, for the next window.

@@ -287,7 +287,7 @@ func (o *paneOp) distribute(t *column.Column, gids, sel []int32) {
 		if !o.ranged {
 			o.lo, o.hi = minTime(t.I64, sel, n), maxTime(t.I64, sel, n)
 		}
-		if lo := o.spec.Last(o.lo); o.hi-lo < o.spec.Slide {
+		if lo := o.spec.Last(o.lo); uint64(o.hi-lo) < uint64(o.spec.Slide) {
 			o.add(o.pane(window.Span{Start: lo, End: lo + o.width()}), gids, sel)
 			return
 		}

@@ -50,7 +50,9 @@ func (o *paneOp) windowsOf(list []*pane, f func(w window.Span, panes []*pane)) {
 	}
 	o.starts = o.starts[:0]
 	for _, pn := range list {
-		for s := pn.span.Start - o.spec.Size + o.spec.Slide; s <= pn.span.Start; s += o.spec.Slide {
+		s := pn.span.Start - o.spec.Size
+		for range o.spec.PerWindow() { // counted: near the ends of int64 a comparison would not end
+			s += o.spec.Slide
 			if n := len(o.starts); n == 0 || s > o.starts[n-1] {
 				o.starts = append(o.starts, s)
 			}

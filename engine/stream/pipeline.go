@@ -324,6 +324,10 @@ func checkLateness(n plan.Node, lateness int64) error {
 			if hasStream(x.Left) && hasStream(x.Right) {
 				return latenessError("it joins two streams")
 			}
+		case *plan.KeyedState:
+			if hasAggregate(x.Input) {
+				return latenessError("a function with state is over the aggregation")
+			}
 		case *plan.Dedup, *plan.Distinct, *plan.Limit, *plan.Union, *plan.Sort:
 			return latenessError(fmt.Sprintf("it contains %s", strings.TrimPrefix(fmt.Sprintf("%T", n), "*plan.")))
 		}
@@ -347,6 +351,14 @@ func checkLateness(n plan.Node, lateness int64) error {
 
 // MayBeLate reports whether allowed_lateness is possible for a query.
 func MayBeLate(q *plan.Query) bool { return checkLateness(q.Root, 1) == nil }
+
+func hasAggregate(n plan.Node) bool {
+	_, ok := n.(*plan.Aggregate)
+	for _, in := range n.Inputs() {
+		ok = ok || hasAggregate(in)
+	}
+	return ok
+}
 
 func latenessError(why string) error {
 	return &expr.Error{Phase: expr.Analysis, Condition: "ALLOWED_LATENESS", SQLState: "0A000",
@@ -378,6 +390,10 @@ func (p *Pipeline) Open() (rows *column.Batch, ids []RowID, ok bool) {
 			op = o
 		case *limitOp, *sessionOp, *dedupOp, *streamJoinOp:
 			return nil, nil, false
+		case *stateOp:
+			if op != nil { // it would remember rows that are not final
+				return nil, nil, false
+			}
 		}
 	}
 	if op == nil || p.mode != plan.Append {

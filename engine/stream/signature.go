@@ -79,6 +79,12 @@ func describe(n plan.Node) (text string, stateful bool) {
 			s += fmt.Sprintf(" %s(%s) filter %s distinct %t", c.Func.Name(), exprs(c.Args...), exprs(c.Filter), c.Distinct)
 		}
 		return s, true
+	case *plan.KeyedState:
+		s := "state by " + exprs(x.Keys...) + ":"
+		for _, c := range x.Calls {
+			s += " " + c.Name + "(" + exprs(c.Args...) + ")"
+		}
+		return s, true
 	case *plan.Join:
 		stateful := hasStream(x.Left) && hasStream(x.Right)
 		return fmt.Sprintf("join %d on %s = %s and %s", x.Kind, exprs(x.LeftKeys...), exprs(x.RightKeys...), exprs(x.Cond)), stateful

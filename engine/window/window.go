@@ -25,11 +25,9 @@ func (s Spec) Last(t int64) int64 {
 
 // Windows appends the windows that contain t, latest first. With Slide > Size there may be none.
 func (s Spec) Windows(dst []Span, t int64) []Span {
-	for start := s.Last(t); start > t-s.Size; start -= s.Slide {
+	// Differences are taken as unsigned, so that times near the ends of int64 end the loop too.
+	for start := s.Last(t); uint64(t-start) < uint64(s.Size); start -= s.Slide {
 		dst = append(dst, Span{start, start + s.Size})
-		if start < t-s.Size+s.Slide { // next start would leave the range, or wrap
-			break
-		}
 	}
 	return dst
 }
