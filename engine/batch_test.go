@@ -110,7 +110,7 @@ func TestStreamingEqualsBatch(t *testing.T) {
 						}
 					}
 					if r.Intn(9) == 0 {
-						e = restored(t, e, engine.DefaultOptions())
+						e = throughSnapshot(t, e, engine.DefaultOptions())
 					}
 				}
 				var exp []string

@@ -178,7 +178,7 @@ func TestRestoreAtEveryEntry(t *testing.T) {
 		if s.Hash() != h {
 			t.Fatalf("entry %d: state hash after restore differs", in.Index)
 		}
-		cut = restored(t, cut, engine.DefaultOptions())
+		cut = throughSnapshot(t, cut, engine.DefaultOptions())
 	}
 	b, err := whole.Query("SELECT count(*) FROM q1")
 	if err != nil || b.Len != 1 || b.Cols[0].I64[0] < 10 {
@@ -186,8 +186,8 @@ func TestRestoreAtEveryEntry(t *testing.T) {
 	}
 }
 
-// restored takes an engine through its snapshot.
-func restored(t *testing.T, e *engine.Engine, opt engine.Options) *engine.Engine {
+// throughSnapshot takes an engine through its snapshot.
+func throughSnapshot(t *testing.T, e *engine.Engine, opt engine.Options) *engine.Engine {
 	t.Helper()
 	s, err := e.Snapshot()
 	if err != nil {

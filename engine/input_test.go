@@ -207,7 +207,7 @@ func TestExtremeTimes(t *testing.T) {
 			}
 			apply(t, e, busInput(i, int64(i), rows...))
 		}
-		e = restored(t, e, engine.DefaultOptions())
+		e = throughSnapshot(t, e, engine.DefaultOptions())
 		apply(t, e, &engine.Input{Index: 100, Time: 100, End: true})
 	}
 }

@@ -70,7 +70,7 @@ func TestAllowedLatenessAgainstOracle(t *testing.T) {
 				}
 				rows = rows[n:]
 				if i%7 == 0 {
-					e, packed = restored(t, e, opt), true
+					e, packed = throughSnapshot(t, e, opt), true
 				}
 			}
 			want := map[string]int{}
@@ -143,6 +143,6 @@ func TestDefaultLateness(t *testing.T) {
 		if got["a"] != 3600*second || got["b"] != 0 || got["c"] != 0 {
 			t.Fatalf("%v", got)
 		}
-		e = restored(t, e, engine.DefaultOptions()) // another default later does not change a table that exists
+		e = throughSnapshot(t, e, engine.DefaultOptions()) // another default later does not change a table that exists
 	}
 }

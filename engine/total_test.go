@@ -61,7 +61,7 @@ func TestGroupedTotalAgainstOracle(t *testing.T) {
 				}
 				rows = rows[n:]
 				if i%50 == 0 {
-					e = restored(t, e, engine.DefaultOptions())
+					e = throughSnapshot(t, e, engine.DefaultOptions())
 				}
 			}
 			if deleted == 0 {
