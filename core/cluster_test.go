@@ -130,13 +130,13 @@ type member struct {
 }
 
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	members []*member
 	shared  *place // written by whoever leads
 	tune    func(*core.Config)
 }
 
-func newCluster(t *testing.T, n int, tune func(*core.Config)) *cluster {
+func newCluster(t testing.TB, n int, tune func(*core.Config)) *cluster {
 	c := &cluster{t: t, shared: newPlace(), tune: tune}
 	var peers []string
 	for i := range n {
@@ -294,7 +294,7 @@ func (c *cluster) query(m *member, sql string) (a answer, err error) {
 
 // agent is a spool and a session in a few lines: it sends everything, again after every failure, until all is acknowledged.
 type agent struct {
-	t       *testing.T
+	t       testing.TB
 	name    string
 	install [16]byte
 	epoch   uint64
@@ -445,7 +445,7 @@ func (c *cluster) sameChain() {
 }
 
 // testLog shows what nodes say in a failed test.
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(p []byte) (int, error) {
 	l.t.Logf("%s", p)

@@ -39,6 +39,7 @@ type AgentServer struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session
+	closed   bool
 	inFlight atomic.Int64
 	stats    AgentStats
 }
@@ -69,8 +70,12 @@ func (s *AgentServer) count(c *uint64) {
 // ServeHTTP accepts one agent.
 func (s *AgentServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	full := len(s.sessions) >= MaxConnections
+	full, closed := len(s.sessions) >= MaxConnections, s.closed
 	s.mu.Unlock()
+	if closed {
+		http.Error(w, "this node is stopping", http.StatusServiceUnavailable)
+		return
+	}
 	if full {
 		s.count(&s.stats.Refused)
 		w.Header().Set("Retry-After", "5")
@@ -193,7 +198,11 @@ func (s *AgentServer) enter(x *session) {
 	old := s.sessions[x.agent]
 	s.sessions[x.agent] = x
 	s.stats.Accepted++
+	closed := s.closed
 	s.mu.Unlock()
+	if closed {
+		x.end(wire.GoodbyeShutdown, "this node is stopping")
+	}
 	if old != nil {
 		old.end(wire.GoodbyeFenced, "another session of this agent took over")
 	}
@@ -207,9 +216,10 @@ func (s *AgentServer) leave(x *session) {
 	}
 }
 
-// Close says goodbye to every agent.
+// Close says goodbye to every agent and takes no more.
 func (s *AgentServer) Close() {
 	s.mu.Lock()
+	s.closed = true
 	var all []*session
 	for _, x := range s.sessions {
 		all = append(all, x)
