@@ -340,7 +340,7 @@ func keyOrigin(n plan.Node, ord int) (a *plan.Aggregate, key int, part string) {
 			return keyOrigin(x.Left, ord)
 		}
 		return nil, 0, ""
-	case *plan.Filter, *plan.Sort, *plan.Limit, *plan.Watermark, *plan.Dedup, *plan.TimeAssign, *plan.Distinct:
+	case *plan.Filter, *plan.Sort, *plan.Limit, *plan.Watermark, *plan.Dedup, *plan.TimeAssign, *plan.Distinct, *plan.KeyedState:
 		in := n.Inputs()[0]
 		if ord < len(in.Schema().Fields) {
 			return keyOrigin(in, ord)

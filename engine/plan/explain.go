@@ -141,6 +141,8 @@ func stateText(n Node, o Options) string {
 		return "the rows of both streams until the watermark passes what can still match"
 	case *Limit:
 		return "the number of rows emitted"
+	case *KeyedState:
+		return keptPerKey(n, o)
 	}
 	return ""
 }
@@ -249,6 +251,8 @@ func describe(n Node) string {
 			calls = append(calls, fmt.Sprintf("%s(%s)", c.Name, exprTexts(c.Args)))
 		}
 		return "Analytic " + strings.Join(calls, ", ") + " over (" + exprTexts(n.Partition) + " order by " + sortText(n.Order) + ")"
+	case *KeyedState:
+		return "State " + stateCallTexts(n)
 	case *Values:
 		return fmt.Sprintf("Values, %d rows", len(n.Rows))
 	}

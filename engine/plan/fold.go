@@ -29,6 +29,11 @@ func fold(root Node) {
 			if n.Cond != nil {
 				n.Cond = expr.Fold(n.Cond)
 			}
+		case *KeyedState:
+			foldAll(n.Keys)
+			for i := range n.Calls {
+				foldAll(n.Calls[i].Args)
+			}
 		case *Sort:
 			for i := range n.Keys {
 				n.Keys[i].Expr = expr.Fold(n.Keys[i].Expr)

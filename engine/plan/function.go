@@ -20,6 +20,10 @@ func (b *binder) function(e *sql.Call) (expr.Expr, error) {
 		return nil, fail(e.Pos, "UNSUPPORTED_GENERATOR.OUTSIDE_SELECT", "42K0E", "%s may stand only as an item of the select list or in LATERAL VIEW, not in %s", e.Name, b.place())
 	case isAnalyticOnly(e.Name):
 		return nil, fail(e.Pos, "WINDOW_FUNCTION_WITHOUT_OVER_CLAUSE", "42601", "%s needs OVER (…)", e.Name)
+	case isStateFunction(e) && b.group != nil && b.clause != "HAVING":
+		return nil, missingAggregation(e.Pos, e.Name+"(…)", false)
+	case isStateFunction(e):
+		return nil, b.misplacedState(e)
 	case agg.Exists(e.Name):
 		return nil, b.misplacedAggregate(e)
 	}
@@ -115,6 +119,9 @@ func unknownFunction(e *sql.Call) error {
 		}
 	}
 	for _, f := range agg.Functions() {
+		names = append(names, f.Name)
+	}
+	for _, f := range StateFunctions() {
 		names = append(names, f.Name)
 	}
 	return fail(e.Pos, "UNRESOLVED_ROUTINE", "42883", "there is no function %s; did you mean one of %s?", e.Name, quoted(nearest(e.Name, names, 3)))

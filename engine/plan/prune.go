@@ -138,6 +138,15 @@ func ownColumns(n Node, add func(int)) {
 		sortColumns(n.Keys, add)
 	case *Analytic:
 		analyticColumns(n, add)
+	case *KeyedState:
+		for _, k := range n.Keys {
+			columnsOf(k, add)
+		}
+		for _, c := range n.Calls {
+			for _, a := range c.Args {
+				columnsOf(a, add)
+			}
+		}
 	}
 }
 

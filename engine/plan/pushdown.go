@@ -60,6 +60,8 @@ func setInputs(n Node) {
 		n.Input = pushDown(n.Input)
 	case *Analytic:
 		n.Input = pushDown(n.Input)
+	case *KeyedState: // it sees every row, also those that a filter above drops
+		n.Input = pushDown(n.Input)
 	case *SetOp:
 		n.Left, n.Right = pushDown(n.Left), pushDown(n.Right)
 	}

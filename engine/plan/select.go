@@ -34,7 +34,7 @@ func (a *analyzer) selectQuery(sel *sql.Select, order []sql.SortItem, sc scope) 
 	}
 	s := &selection{a: a, sel: sel, order: order, scope: sc}
 	s.b = &binder{a: a, scope: sc, rel: from, calls: map[*sql.Call]expr.Expr{}}
-	steps := []func() error{s.expandStars, s.where, s.windows, s.aggregate, s.having, s.generators, s.analytics, s.qualify}
+	steps := []func() error{s.expandStars, s.keyedState, s.where, s.windows, s.aggregate, s.having, s.generators, s.analytics, s.qualify}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, err

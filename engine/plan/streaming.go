@@ -108,7 +108,7 @@ func isTotal(n Node) bool {
 func (c *checker) node(n Node) error {
 	switch n := n.(type) {
 	case *Analytic:
-		return fail(c.pos[n], "NON_TIME_WINDOW_NOT_SUPPORTED_IN_STREAMING", "42KDE", "functions with OVER (…) are not possible on a stream; aggregate in window(time, '1 minute'), or ask them of the results with signalbox query")
+		return fail(c.pos[n], "NON_TIME_WINDOW_NOT_SUPPORTED_IN_STREAMING", "42KDE", "functions with OVER (…) are not possible on a stream; write previous(value, key) or had_changed(value, key) for the row before, aggregate in window(time, '1 minute'), or ask them of the results with signalbox query")
 	case *Aggregate:
 		return c.aggregate(n)
 	case *Sort:

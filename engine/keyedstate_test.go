@@ -1,0 +1,254 @@
+package engine_test
+
+import (
+	"fmt"
+	"math/rand"
+	"strconv"
+	"strings"
+	"testing"
+
+	"signalbox/engine"
+	"signalbox/engine/column"
+	"signalbox/engine/plan"
+)
+
+// keyMemory is what the oracle knows of one bus.
+type keyMemory struct {
+	passengers string
+	route      string
+	last       float64 // counter
+	newest     int64
+	counted    bool
+	value      string
+	valueTime  int64
+	since      int64
+	valued     bool
+}
+
+// stateOracle computes the four functions with maps, a row at a time.
+func stateOracle(m map[string]*keyMemory, r busRow) string {
+	k := m[r.bus]
+	passengers, route := "NULL", r.route
+	if r.passengers != nil {
+		passengers = strconv.FormatInt(*r.passengers, 10)
+	}
+	if route == "" {
+		route = "NULL"
+	}
+	first := k == nil
+	if first {
+		k = &keyMemory{passengers: "NULL", route: "NULL"}
+		m[r.bus] = k
+	}
+	out := []string{k.passengers, k.route, fmt.Sprint(first || k.passengers != passengers), fmt.Sprint(first || k.route != route)}
+	k.passengers, k.route = passengers, route
+	rate := "NULL"
+	if r.passengers != nil {
+		v := float64(*r.passengers)
+		if k.counted && r.t > k.newest {
+			grown := v - k.last
+			if v < k.last {
+				grown = v
+			}
+			rate = fmt.Sprintf("%.9g", grown/(float64(r.t-k.newest)/1e6))
+		}
+		if !k.counted || r.t > k.newest {
+			k.last, k.newest, k.counted = v, r.t, true
+		}
+	}
+	since := "NULL"
+	if !k.valued || r.t >= k.valueTime {
+		if !k.valued || k.value != route {
+			k.value, k.since = route, r.t
+		}
+		k.valueTime, k.valued = r.t, true
+		since = fmt.Sprint(k.since)
+	}
+	return strings.Join(append(out, rate, since), ",")
+}
+
+const stateQuery = `CREATE STREAMING TABLE q AS SELECT bus, previous(passengers, bus) AS p, previous(route, bus) AS r,
+	had_changed(passengers, bus) AS cp, had_changed(route, bus) AS cr, counter_rate(passengers, time, bus) AS rate,
+	unchanged_since(route, time, bus) AS since FROM STREAM bus`
+
+func stateLines(out *engine.Output) []string {
+	var l []string
+	for _, c := range out.Changes {
+		for i := range c.Rows.Len {
+			row := c.Rows.Row(i)
+			var f []string
+			for j := 1; j < len(row); j++ {
+				switch d := row[j]; {
+				case d.Null:
+					f = append(f, "NULL")
+				case j == 2:
+					f = append(f, d.S)
+				case j == 3 || j == 4:
+					f = append(f, fmt.Sprint(d.I != 0))
+				case j == 5:
+					f = append(f, fmt.Sprintf("%.9g", d.F))
+				default:
+					f = append(f, fmt.Sprint(d.I))
+				}
+			}
+			l = append(l, strings.Join(f, ","))
+		}
+	}
+	return l
+}
+
+// TestKeyedStateAgainstOracle: random rows in entries of random size, with
+// snapshots in between; the answer depends on the order of the rows alone.
+func TestKeyedStateAgainstOracle(t *testing.T) {
+	for seed := range int64(20) {
+		r := rand.New(rand.NewSource(seed))
+		rows := randomRows(r, 800, 1_700_000_000*second)
+		e := newEngine(t, engine.DefaultOptions(), stateQuery)
+		memory := map[string]*keyMemory{}
+		for i := uint64(1); len(rows) > 0; i++ {
+			n := min(1+r.Intn(60), len(rows))
+			out := apply(t, e, &engine.Input{Index: i, Time: int64(i), Batches: []engine.StreamBatch{{Stream: "bus", Rows: busBatch(rows[:n])}}})
+			got := stateLines(out)
+			var want []string
+			for _, x := range rows[:n] {
+				want = append(want, stateOracle(memory, x))
+			}
+			if a, b := strings.Join(got, "\n"), strings.Join(want, "\n"); a != b {
+				t.Fatalf("seed %d entry %d:\ngot\n%s\nwant\n%s", seed, i, a, b)
+			}
+			rows = rows[n:]
+			if r.Intn(4) == 0 {
+				e = throughSnapshot(t, e, engine.DefaultOptions())
+			}
+		}
+	}
+}
+
+// A function with state sees the rows that WHERE drops, and may be counted in windows.
+func TestKeyedStateInClauses(t *testing.T) {
+	e := newEngine(t, engine.DefaultOptions(),
+		`CREATE STREAMING TABLE changed AS SELECT time, bus, route, previous(route, bus) AS before FROM STREAM bus WHERE had_changed(route, bus) AND route <> 'r2'`,
+		`CREATE STREAMING TABLE per_minute AS SELECT window.start AS start, bus, count_if(had_changed(route, bus)) AS changes
+			FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY window(time, '1 minute'), bus`,
+		`CREATE STREAMING TABLE total AS SELECT previous(passengers) AS p, passengers FROM STREAM bus`,
+		`CREATE STREAMING TABLE two AS SELECT previous(passengers, bus) AS b, previous(passengers, route) AS r, previous(passengers, bus) + 1 AS again FROM STREAM bus`)
+	rows := []busRow{{t: 1 * second, bus: "b1", route: "r1"}, {t: 2 * second, bus: "b1", route: "r1"}, {t: 3 * second, bus: "b1", route: "r2"}, {t: 4 * second, bus: "b2", route: "r1"}, {t: 5 * second, bus: "b1", route: "r1"}}
+	for i := range rows {
+		p := int64(i)
+		rows[i].passengers = &p
+	}
+	got := map[string][]string{}
+	for i, in := range [][]busRow{rows[:2], rows[2:], nil} {
+		out := apply(t, e, &engine.Input{Index: uint64(i + 1), Time: int64(i + 1), Batches: []engine.StreamBatch{{Stream: "bus", Rows: busBatch(in)}}, End: in == nil})
+		for _, c := range out.Changes {
+			for j := range c.Rows.Len {
+				got[c.Table] = append(got[c.Table], rowText(c.Rows, j))
+			}
+		}
+	}
+	want := map[string]string{
+		"changed":    "1000000,b1,r1,NULL|4000000,b2,r1,NULL|5000000,b1,r1,r2",
+		"per_minute": "0,b1,3|0,b2,1",
+		"total":      "NULL,0|0,1|1,2|2,3|3,4",
+		"two":        "NULL,NULL,NULL|0,0,1|1,NULL,2|NULL,1,NULL|2,3,3",
+	}
+	for table, w := range want {
+		if g := strings.Join(got[table], "|"); g != w {
+			t.Errorf("%s:\ngot  %s\nwant %s", table, g, w)
+		}
+	}
+}
+
+func TestKeyedStateLimits(t *testing.T) {
+	opt := engine.DefaultOptions()
+	opt.MaxKeys = 3
+	e := newEngine(t, opt, `CREATE STREAMING TABLE q OPTIONS (state_ttl '10 seconds') AS SELECT bus, had_changed(route, bus) AS c FROM STREAM bus`)
+	at := func(i uint64, sec int64, buses ...string) *engine.Output {
+		var rows []busRow
+		for _, b := range buses {
+			rows = append(rows, busRow{t: sec * second, bus: b, route: "r"})
+		}
+		return apply(t, e, &engine.Input{Index: i, Time: int64(i), Batches: []engine.StreamBatch{{Stream: "bus", Rows: busBatch(rows)}}})
+	}
+	out := at(1, 100, "a", "b", "c", "d", "a")
+	if n := out.Changes[0].Rows.Len; n != 4 || len(out.Rejected) != 1 || out.Rejected[0].Reason != "state_limit" {
+		t.Fatalf("with 3 keys: %d rows, rejected %v", n, out.Rejected)
+	}
+	if e.Counters().StateLimited != 1 || e.Counters().Keys != 3 {
+		t.Fatalf("counters %+v", e.Counters())
+	}
+	at(2, 105, "a")
+	e = throughSnapshot(t, e, opt)
+	at(3, 111, "a") // b and c are 11 s old: forgotten, and there is room
+	if k := e.Counters().Keys; k != 1 {
+		t.Fatalf("%d keys after state_ttl, want 1", k)
+	}
+	out = at(4, 112, "b", "a")
+	if got := rowText(out.Changes[0].Rows, 0) + " " + rowText(out.Changes[0].Rows, 1); got != "b,1 a,0" {
+		t.Fatalf("after state_ttl: %s", got)
+	}
+}
+
+func TestKeyedStateRefused(t *testing.T) {
+	e := newEngine(t, engine.DefaultOptions(), `CREATE STREAM other (time TIMESTAMP, bus STRING)`, `CREATE TABLE buses (bus STRING, seats BIGINT)`)
+	for query, want := range map[string]string{
+		`SELECT previous(seats, bus) FROM buses`:                                                                                                      "lag(value) OVER",
+		`SELECT lag(route) OVER (PARTITION BY bus ORDER BY time) AS l FROM STREAM bus`:                                                                "previous(value, key)",
+		`SELECT previous(route, bus) AS p FROM STREAM bus UNION ALL SELECT route FROM STREAM bus WHERE previous(previous(route, bus), bus) = 'r'`:     "stands inside",
+		`SELECT previous(b.route, b.bus) AS p FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND AS b JOIN STREAM other AS o ON b.bus = o.bus`: "one stream",
+		`SELECT previous(p, bus) AS p FROM (SELECT bus, max(passengers) AS p FROM STREAM bus GROUP BY bus)`:                                           "without event time",
+		`SELECT bus, count(*) AS n, previous(route, bus) AS p FROM STREAM bus GROUP BY bus`:                                                           "GROUP BY",
+		`SELECT bus, count(*) AS n FROM STREAM bus GROUP BY bus HAVING had_changed(count(*), bus)`:                                                    "may not stand in the arguments",
+		`SELECT counter_rate(route, time, bus) AS c FROM STREAM bus`:                                                                                  "is a number",
+		`SELECT unchanged_since(route, bus) AS c FROM STREAM bus`:                                                                                     "TIMESTAMP",
+		`SELECT counter_rate(passengers) AS c FROM STREAM bus`:                                                                                        "counter_rate(counter, time, key…)",
+		`SELECT previous(DISTINCT route, bus) AS c FROM STREAM bus`:                                                                                   "previous",
+		`SELECT b.bus FROM STREAM bus b JOIN buses d ON b.bus = d.bus AND had_changed(b.route, b.bus)`:                                                "may not stand in",
+		`SELECT had_chnged(route, bus) AS c FROM STREAM bus`:                                                                                          "had_changed",
+	} {
+		err := e.Execute("CREATE STREAMING TABLE x AS " + query)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n%v\nshould say %q", query, err, want)
+		}
+	}
+	if _, err := e.Query(`SELECT previous(seats, bus) FROM buses`); err == nil {
+		t.Error("a table has no order of rows, but previous was accepted")
+	}
+}
+
+// TestStateFunctionExamples runs what the reference shows.
+func TestStateFunctionExamples(t *testing.T) {
+	for _, f := range plan.StateFunctions() {
+		got, err := stateExample(f.Example)
+		if err != nil || got != f.Result {
+			t.Errorf("%s: %s gives %s (%v), documented %s", f.Name, f.Example, got, err, f.Result)
+		}
+	}
+}
+
+func stateExample(example string) (string, error) {
+	e := engine.New(engine.DefaultOptions())
+	if err := e.Execute(`CREATE STREAM bus (time TIMESTAMP, bus STRING, door STRING, km BIGINT);
+		CREATE STREAMING TABLE q AS SELECT CAST(` + example + ` AS STRING) AS v FROM STREAM bus`); err != nil {
+		return "", err
+	}
+	b := busDoors(e)
+	out, err := e.Apply(&engine.Input{Index: 1, Time: 1, Batches: []engine.StreamBatch{{Stream: "bus", Rows: b}}})
+	if err != nil || len(out.Changes) == 0 {
+		return "", err
+	}
+	var l []string
+	for i := range out.Changes[0].Rows.Len {
+		l = append(l, rowText(out.Changes[0].Rows, i))
+	}
+	return strings.Join(l, ", "), nil
+}
+
+// busDoors is the stream of the examples of plan.StateFunctions.
+func busDoors(e *engine.Engine) *column.Batch {
+	b := column.NewBatch(e.Tables()[0].Schema, 3)
+	for i, door := range []string{"closed", "open", "open"} {
+		b.AppendRow(column.I64(int64(i)*10*second), column.Str("b1"), column.Str(door), column.I64([]int64{10, 30, 60}[i]))
+	}
+	return b
+}
