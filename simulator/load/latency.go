@@ -1,7 +1,6 @@
 package load
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,46 +51,36 @@ func (s Summary) String() string {
 	return fmt.Sprintf("n %d  p50 %s  p90 %s  p99 %s  p99.9 %s  max %s", s.Count, s.P50, s.P90, s.P99, s.P999, s.Max)
 }
 
-// alertEvent is what the load reads of a published transition.
-type alertEvent struct {
-	State  string            `json:"state"`
-	At     time.Time         `json:"at"`
-	Labels map[string]string `json:"labels"`
-}
-
-// alertKey identifies the transition that a probe reading must cause.
-type alertKey struct {
+// probeKey identifies what a probe reading must cause.
+type probeKey struct {
 	bus string
-	at  int64 // µs
+	at  int64 // µs: the reading's own time
 }
 
-// alertWatch matches published transitions with the probes that caused them.
-type alertWatch struct {
+// watch matches what comes out with the probes that caused it.
+type watch struct {
 	mu      sync.Mutex
-	due     map[alertKey]time.Time // intended send time
-	seen    map[alertKey]int
+	due     map[probeKey]time.Time // intended send time
+	seen    map[probeKey]uint64    // sources that showed it, a bit each
 	latency *Histogram
-	foreign int
+	foreign int // what no probe caused
+	repeats int // what one source showed more than once
 }
 
-func newAlertWatch() *alertWatch {
-	return &alertWatch{due: map[alertKey]time.Time{}, seen: map[alertKey]int{}, latency: NewHistogram()}
+func newWatch() *watch {
+	return &watch{due: map[probeKey]time.Time{}, seen: map[probeKey]uint64{}, latency: NewHistogram()}
 }
 
 // expect is called before the probe is published.
-func (w *alertWatch) expect(bus string, at, intended time.Time) {
+func (w *watch) expect(bus string, at, intended time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.due[alertKey{bus, at.UnixMicro()}] = intended
+	w.due[probeKey{bus, at.UnixMicro()}] = intended
 }
 
-func (w *alertWatch) message(_ mqtt.Client, m mqtt.Message) {
-	now := time.Now()
-	var e alertEvent
-	if err := json.Unmarshal(m.Payload(), &e); err != nil {
-		return
-	}
-	k := alertKey{e.Labels["bus_id"], e.At.UnixMicro()}
+// observe notes what a source showed; the first sight of a probe is its latency.
+func (w *watch) observe(source int, bus string, at, now time.Time) {
+	k := probeKey{bus, at.UnixMicro()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	intended, ok := w.due[k]
@@ -99,24 +88,27 @@ func (w *alertWatch) message(_ mqtt.Client, m mqtt.Message) {
 		w.foreign++
 		return
 	}
-	if w.seen[k]++; w.seen[k] == 1 {
+	before, bit := w.seen[k], uint64(1)<<source
+	if before&bit != 0 {
+		w.repeats++
+		return
+	}
+	w.seen[k] = before | bit
+	if before == 0 {
 		w.latency.Record(now.Sub(intended))
 	}
 }
 
-// missing returns how many expected transitions have not been published, and how many came more than once.
-func (w *alertWatch) missing() (missing, twice int) {
+// Seen says what became of the probes.
+type Seen struct {
+	Expected, Missing, Twice int
+	Others                   int // caused by buses that are no probes
+}
+
+func (w *watch) result() Seen {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for k := range w.due {
-		switch n := w.seen[k]; {
-		case n == 0:
-			missing++
-		case n > 1:
-			twice++
-		}
-	}
-	return missing, twice
+	return Seen{Expected: len(w.due), Missing: len(w.due) - len(w.seen), Twice: w.repeats, Others: w.foreign}
 }
 
 // floor measures, in the same run, what nothing can beat: an MQTT echo through
@@ -130,11 +122,11 @@ type floor struct {
 }
 
 func newFloor(client mqtt.Client, dir string) (*floor, error) {
-	f, err := os.Create(filepath.Join(dir, "floor"))
+	f, err := os.CreateTemp(dir, "floor-")
 	if err != nil {
 		return nil, err
 	}
-	fl := &floor{client: client, topic: fmt.Sprintf("signalbox-floor/%d", os.Getpid()), file: f, echo: make(chan struct{}, 1), hist: NewHistogram()}
+	fl := &floor{client: client, topic: fmt.Sprintf("floor/%s", filepath.Base(f.Name())), file: f, echo: make(chan struct{}, 1), hist: NewHistogram()}
 	t := client.Subscribe(fl.topic, 1, func(mqtt.Client, mqtt.Message) {
 		select {
 		case fl.echo <- struct{}{}:
@@ -145,16 +137,16 @@ func newFloor(client mqtt.Client, dir string) (*floor, error) {
 	return fl, t.Error()
 }
 
-// sample takes one measurement.
-func (f *floor) sample() error {
-	begin := time.Now()
-	if t := f.client.Publish(f.topic, 1, false, "x"); t.WaitTimeout(10*time.Second) && t.Error() != nil {
-		return t.Error()
-	}
+// echoWithin is how long an echo may take before the run is given up.
+const echoWithin = 10 * time.Second
+
+// sample takes one measurement, counted from the time it was due.
+func (f *floor) sample(due time.Time) error {
+	token := f.client.Publish(f.topic, 1, false, "x")
 	select {
 	case <-f.echo:
-	case <-time.After(10 * time.Second):
-		return fmt.Errorf("no MQTT echo within 10 s")
+	case <-time.After(echoWithin):
+		return fmt.Errorf("floor: no MQTT echo within %s: %v", echoWithin, token.Error())
 	}
 	var block [512]byte
 	for range 2 {
@@ -165,7 +157,7 @@ func (f *floor) sample() error {
 			return err
 		}
 	}
-	f.hist.Record(time.Since(begin))
+	f.hist.Record(time.Since(due))
 	return nil
 }
 

@@ -31,6 +31,7 @@ type PublisherConfig struct {
 // Publisher is a set of MQTT connections. A bus always uses the same one.
 type Publisher struct {
 	cfg     PublisherConfig
+	mu      sync.RWMutex // held for writing while connections are opened anew
 	clients []mqtt.Client
 	slots   []chan struct{}
 	wg      sync.WaitGroup
@@ -79,6 +80,8 @@ func wait(ctx context.Context, t mqtt.Token, limit time.Duration) error {
 
 // Publish sends one message about a bus with QoS 1; it waits only while too many are unacknowledged.
 func (p *Publisher) Publish(ctx context.Context, bus int, topic string, payload []byte) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
 	i := bus % len(p.clients)
 	select {
 	case p.slots[i] <- struct{}{}:
@@ -102,6 +105,8 @@ func (p *Publisher) Publish(ctx context.Context, bus int, topic string, payload 
 
 // Reconnect cuts every connection and opens it again: a reconnect storm.
 func (p *Publisher) Reconnect(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err := p.Drain(ctx); err != nil {
 		return err
 	}
