@@ -61,11 +61,8 @@ func sinkStatus(k deliver.Status, s fsm.Status) api.SinkStatus {
 	if k.Scope == "leader" && !k.Active {
 		for _, c := range s.Cursors {
 			if c.Name == k.Name {
-				k.UpTo, k.Lag = c.UpTo, s.Outbox.End-min(c.UpTo, s.Outbox.End)
+				k.UpTo, k.Lag = c.UpTo, s.Outbox.Newest-min(c.UpTo, s.Outbox.Newest)
 			}
-		}
-		if s.Outbox.Records == 0 {
-			k.Lag = 0 // every record is delivered, whatever the newest entry is
 		}
 	}
 	return api.SinkStatus{Name: k.Name, Scope: k.Scope, Active: k.Active, UpTo: k.UpTo, Lag: k.Lag, Rows: k.Rows,

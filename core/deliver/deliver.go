@@ -193,7 +193,7 @@ type Status struct {
 	Scope     string
 	Active    bool   // this node writes it
 	UpTo      uint64 // log index stored
-	Lag       uint64 // entries behind the outbox
+	Lag       uint64 // entries behind the newest output
 	Rows      uint64 // rows and transitions written by this node
 	Refused   uint64 // rows it refused for good
 	Retries   uint64
@@ -203,10 +203,10 @@ type Status struct {
 
 // Status describes the sinks.
 func (d *Delivery) Status() []Status {
-	end := d.opts.Source.Outbox().Stats().End
+	newest := d.opts.Source.Outbox().Stats().Newest
 	var out []Status
 	for _, w := range d.workers {
-		out = append(out, w.status(end))
+		out = append(out, w.status(newest))
 	}
 	return out
 }
@@ -230,7 +230,7 @@ type worker struct {
 	lastErr string
 }
 
-func (w *worker) status(end uint64) Status {
+func (w *worker) status(newest uint64) Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := Status{Name: w.sink.Name(), Scope: "leader", Active: w.active, UpTo: w.at, Rows: w.rows, Refused: w.refused,
@@ -238,8 +238,8 @@ func (w *worker) status(end uint64) Status {
 	if w.sink.Scope() == sinks.EveryNode {
 		s.Scope = "every node"
 	}
-	if end > w.at {
-		s.Lag = end - w.at
+	if newest > w.at {
+		s.Lag = newest - w.at
 	}
 	return s
 }

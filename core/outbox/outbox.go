@@ -234,6 +234,7 @@ func (o *Outbox) Cursors() []Cursor {
 // Stats is what an operator asks for.
 type Stats struct {
 	End, Trimmed   uint64
+	Newest         uint64 // entry of the newest record; sinks at or past it have everything
 	Bytes, Spilled int64
 	Records        int
 	Dropped        uint64
@@ -248,6 +249,7 @@ func (o *Outbox) Stats() Stats {
 	for _, l := range []*log{&o.rows, &o.alerts} {
 		for _, s := range l.segs {
 			st.Records += s.records
+			st.Newest = max(st.Newest, s.last)
 			if s.file != nil {
 				st.Spilled += int64(s.size)
 			}
