@@ -124,7 +124,6 @@ func (p *place) until(t *testing.T, what string, ok func() bool) {
 type member struct {
 	cfg    core.Config
 	place  *place
-	leader *place
 	cancel context.CancelFunc
 	done   chan error
 }
