@@ -20,7 +20,7 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{Use: "signalbox-sim", Short: "A simulated bus fleet", Version: version, SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(generateCommand(), runCommand(), loadCommand(), w1Command(), loopCommand(), benchCommand())
+	root.AddCommand(generateCommand(), runCommand(), playCommand(), loadCommand(), w1Command(), loopCommand(), benchCommand())
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "signalbox-sim:", err)
