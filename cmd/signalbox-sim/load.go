@@ -49,6 +49,7 @@ type localConfig struct {
 
 func loadCommand() *cobra.Command {
 	var cfg loadConfig
+	cfg.Fleet.Buses, cfg.Fleet.Routes = 2000, 100 // the model user; run and generate begin smaller
 	return config.Command("load", "Publish at a fixed rate, measure latency and cost, account for every reading", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
 		if err := cfg.validate(); err != nil {
 			return err

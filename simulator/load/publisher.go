@@ -31,6 +31,7 @@ type PublisherConfig struct {
 // Publisher is a set of MQTT connections. A bus always uses the same one.
 type Publisher struct {
 	cfg     PublisherConfig
+	opened  int          // connections so far
 	mu      sync.RWMutex // held for writing while connections are opened anew
 	clients []mqtt.Client
 	slots   []chan struct{}
@@ -42,8 +43,8 @@ type Publisher struct {
 // Connect opens the connections.
 func Connect(ctx context.Context, cfg PublisherConfig) (*Publisher, error) {
 	p := &Publisher{cfg: cfg}
-	for i := range cfg.Connections {
-		c, err := p.connect(ctx, i)
+	for range cfg.Connections {
+		c, err := p.connect(ctx)
 		if err != nil {
 			p.disconnect()
 			return nil, err
@@ -54,8 +55,11 @@ func Connect(ctx context.Context, cfg PublisherConfig) (*Publisher, error) {
 	return p, nil
 }
 
-func (p *Publisher) connect(ctx context.Context, i int) (mqtt.Client, error) {
-	opt := mqtt.NewClientOptions().AddBroker(p.cfg.Broker).SetClientID(fmt.Sprintf("%s-%d", p.cfg.ClientID, i)).
+// connect opens a connection under a name of its own: a broker that is still busy with the end of the one before
+// must not take the two for rivals and cut the new one too.
+func (p *Publisher) connect(ctx context.Context) (mqtt.Client, error) {
+	p.opened++
+	opt := mqtt.NewClientOptions().AddBroker(p.cfg.Broker).SetClientID(fmt.Sprintf("%s-%d", p.cfg.ClientID, p.opened)).
 		SetUsername(p.cfg.Username).SetPassword(p.cfg.Password).SetWriteTimeout(10 * time.Second).
 		SetMaxReconnectInterval(5 * time.Second).SetOrderMatters(false)
 	c := mqtt.NewClient(opt)
@@ -112,7 +116,7 @@ func (p *Publisher) Reconnect(ctx context.Context) error {
 	}
 	for i, c := range p.clients {
 		c.Disconnect(0)
-		fresh, err := p.connect(ctx, i)
+		fresh, err := p.connect(ctx)
 		if err != nil {
 			return err
 		}
