@@ -35,6 +35,11 @@ type tlsState struct{}
 func (n *Node) servers(p *parts) (public, peer *http.Server) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(&collector{n: n, p: p}, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, s := range n.opts.Sinks {
+		if m, ok := s.(interface{ Collectors() []prometheus.Collector }); ok {
+			reg.MustRegister(m.Collectors()...)
+		}
+	}
 	s := &api.Server{
 		State: p.machine, Catalog: p.catalog, Events: p.events, Agents: p.agents, Page: n.opts.Page,
 		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),

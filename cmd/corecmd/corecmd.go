@@ -5,9 +5,12 @@ package corecmd
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -39,12 +42,46 @@ type sqliteConfig struct {
 }
 
 type mqttConfig struct {
-	Brokers  []string `yaml:"brokers" help:"for example tcp://127.0.0.1:1883; empty = no MQTT sink"`
-	Prefix   string   `yaml:"prefix" default:"signalbox" help:"first topic levels: PREFIX/state/… and PREFIX/event/…"`
-	ClientID string   `yaml:"client_id" default:"signalbox-alerts" help:"one per cluster, so that a new leader disconnects a stale one"`
-	Username string   `yaml:"username" help:"none unless the broker asks for one"`
-	Password string   `yaml:"password" secret:"true" help:"file:PATH or env:NAME"`
-	Tables   []string `yaml:"tables" help:"tables whose newest rows are published too"`
+	Brokers  []string  `yaml:"brokers" help:"for example tcp://127.0.0.1:1883; empty = no MQTT sink"`
+	Prefix   string    `yaml:"prefix" default:"signalbox" help:"first topic levels: PREFIX/state/… and PREFIX/event/…"`
+	ClientID string    `yaml:"client_id" default:"signalbox-alerts" help:"one per cluster, so that a new leader disconnects a stale one"`
+	Username string    `yaml:"username" help:"none unless the broker asks for one"`
+	Password string    `yaml:"password" secret:"true" help:"file:PATH or env:NAME"`
+	Tables   []string  `yaml:"tables" help:"tables whose newest rows are published too"`
+	TLS      clientTLS `yaml:"tls" help:"for ssl:// brokers"`
+}
+
+// clientTLS is the transport security of a connection that the core opens.
+type clientTLS struct {
+	CAFile   string `yaml:"ca_file" help:"authority of the server's certificate (PEM); setting it turns TLS on"`
+	CertFile string `yaml:"cert_file" help:"client certificate (PEM), with key_file"`
+	KeyFile  string `yaml:"key_file" help:"key of the client certificate (PEM)"`
+}
+
+// load reads the files; nil means plain transport.
+func (t clientTLS) load() (*tls.Config, error) {
+	if t.CAFile == "" {
+		if t.CertFile != "" || t.KeyFile != "" {
+			return nil, errors.New("tls.cert_file and tls.key_file need tls.ca_file")
+		}
+		return nil, nil
+	}
+	pem, err := os.ReadFile(t.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls.ca_file: %w", err)
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !out.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls.ca_file: %s holds no PEM certificate", t.CAFile)
+	}
+	if t.CertFile != "" || t.KeyFile != "" {
+		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls.cert_file: %w", err)
+		}
+		out.Certificates = []tls.Certificate{cert}
+	}
+	return out, nil
 }
 
 type cassandraConfig struct {
@@ -60,12 +97,14 @@ type cassandraConfig struct {
 	Bucket       time.Duration `yaml:"bucket" default:"24h" help:"time that one partition of an entity holds"`
 	TTL          time.Duration `yaml:"ttl" default:"2160h" help:"90 days; negative keeps for ever"`
 	Concurrency  int           `yaml:"concurrency" default:"64" help:"statements in flight"`
+	TLS          clientTLS     `yaml:"tls" help:"for clusters that require it"`
 }
 
 type fileConfig struct {
 	Dir          string `yaml:"dir" help:"empty = no files"`
 	Format       string `yaml:"format" default:"jsonl" help:"jsonl or csv"`
 	RangeEntries uint64 `yaml:"range_entries" default:"100000" help:"log entries per file"`
+	KeepFiles    int    `yaml:"keep_files" default:"0" help:"finished files kept per table, the oldest go; 0 keeps all"`
 }
 
 // Command is signalbox-core, also used by the demo for its child processes.
@@ -142,15 +181,23 @@ func openSQLite(cfg Config) (sinks.Sink, error) {
 }
 
 func openFiles(c fileConfig) (sinks.Sink, error) {
-	return file.Open(file.Options{Dir: c.Dir, Format: file.Format(c.Format), RangeEntries: c.RangeEntries})
+	return file.Open(file.Options{Dir: c.Dir, Format: file.Format(c.Format), RangeEntries: c.RangeEntries, KeepFiles: c.KeepFiles})
 }
 
 func openMQTT(c mqttConfig) (sinks.Sink, error) {
-	return mqtt.Open(mqtt.Options{Brokers: c.Brokers, Prefix: c.Prefix, ClientID: c.ClientID, Username: c.Username, Password: c.Password, Tables: c.Tables})
+	secure, err := c.TLS.load()
+	if err != nil {
+		return nil, fmt.Errorf("mqtt: %w", err)
+	}
+	return mqtt.Open(mqtt.Options{TLS: secure, Brokers: c.Brokers, Prefix: c.Prefix, ClientID: c.ClientID, Username: c.Username, Password: c.Password, Tables: c.Tables})
 }
 
 func openCassandra(c cassandraConfig) (sinks.Sink, error) {
-	return cassandra.Open(cassandra.Options{Hosts: c.Hosts, Port: c.Port, SchemaOptions: c.schema(), AutoSchema: c.CreateSchema,
+	secure, err := c.TLS.load()
+	if err != nil {
+		return nil, fmt.Errorf("cassandra: %w", err)
+	}
+	return cassandra.Open(cassandra.Options{TLS: secure, Hosts: c.Hosts, Port: c.Port, SchemaOptions: c.schema(), AutoSchema: c.CreateSchema,
 		Consistency: c.Consistency, LocalDC: c.LocalDC, Username: c.Username, Password: c.Password, Concurrency: c.Concurrency})
 }
 
