@@ -33,6 +33,8 @@ type GroupTable struct {
 	scratch [][]uint64
 	masks   []uint64
 	enc     []byte
+
+	captures []*TableCapture // what must see keys before they change
 }
 
 // maxWords is the number of key columns up to which each has a word and a NULL bit of its own.

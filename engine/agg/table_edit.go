@@ -14,6 +14,7 @@ func (t *GroupTable) Remove(group int32) {
 	if len(t.types) == 0 || !t.Alive(group) {
 		return
 	}
+	t.beforeChange(group)
 	if t.alive == nil {
 		t.alive = make([]bool, t.n)
 		for i := range t.alive {
@@ -70,6 +71,11 @@ func (t *GroupTable) sweep() {
 
 // Reset forgets every group and keeps the memory.
 func (t *GroupTable) Reset() {
+	for _, c := range t.captures {
+		for g := 0; g < c.n; g += BlockGroups {
+			c.save(int32(g))
+		}
+	}
 	t.n, t.live, t.nullID, t.alive = 0, 0, -1, nil
 	t.words, t.nulls, t.free = t.words[:0], t.nulls[:0], t.free[:0]
 	clear(t.slots)
@@ -208,23 +214,8 @@ func (t *GroupTable) encodeKey(e *encoder, g, c int) {
 func (t *GroupTable) Decode(r io.Reader) error {
 	*t = *NewGroupTable(t.types)
 	d := newDecoder(r)
-	n, nfree := d.count(), d.count()
-	if d.err == nil && nfree > n {
-		d.fail("more free ids than ids")
-	}
-	if d.err != nil {
-		return fmt.Errorf("group table: %w", d.err)
-	}
-	dead := map[int32]bool{}
-	free := []int32{}
-	for i := 0; i < nfree && d.err == nil; i++ {
-		f := d.count()
-		if f >= n || dead[int32(f)] {
-			d.fail("bad free id")
-		}
-		dead[int32(f)] = true
-		free = append(free, int32(f))
-	}
+	n, free, dead := d.ids()
+	nfree := len(free)
 	cols := make([]*column.Column, len(t.types))
 	for c := range t.types {
 		cols[c] = column.New(t.types[c], 0)
