@@ -62,8 +62,8 @@ var pureIn = map[string][]string{
 	"engine/alert":     {"github.com/goccy/go-yaml", "github.com/goccy/go-yaml/ast", "github.com/goccy/go-yaml/parser", "github.com/goccy/go-yaml/token"},
 }
 
-// clock is what of package time the engine may not use, under any import name, methods included.
-var clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Local"}
+// clock is what of package time the engine may not use (LoadLocation reads the zone files of the machine), under any import name, methods included.
+var clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Local", "LoadLocation"}
 
 // output is what of package fmt the engine may not use.
 var output = []string{"Print", "Println", "Printf", "Scan", "Scanln", "Scanf"}

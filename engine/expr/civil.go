@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"signalbox/engine/column"
+	zonedb "signalbox/engine/zone"
 )
 
 // Units of a timestamp.
@@ -232,8 +233,7 @@ func location(zone string) (*time.Location, bool) {
 	if c := zone[0] | 32; c < 'a' || c > 'z' {
 		return nil, false
 	}
-	loc, err := time.LoadLocation(zone)
-	return loc, err == nil
+	return zonedb.Find(zone)
 }
 
 // fixedOffset reads Z, UTC, GMT, UT and [UTC|GMT|UT](+|-)h[h][[:]mm[[:]ss]] as µs.
