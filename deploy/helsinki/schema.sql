@@ -1,5 +1,5 @@
 -- Streams that deploy/helsinki/edge.yaml sends.
-CREATE STREAM hfp (time TIMESTAMP, vehicle STRING, journey_type STRING, event STRING, mode STRING, route STRING, line STRING, direction STRING,
+CREATE STREAM hfp (time TIMESTAMP, vehicle STRING, number BIGINT, journey_type STRING, event STRING, mode STRING, route STRING, line STRING, direction STRING,
   lat DOUBLE, lon DOUBLE, speed DOUBLE, heading BIGINT, odo DOUBLE, delay BIGINT, door BIGINT, stop STRING, occupancy BIGINT, oday STRING, start STRING);
 
 CREATE STREAM apc (time TIMESTAMP, vehicle STRING, mode STRING, vehicle_load BIGINT, load_ratio DOUBLE, quality STRING,

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -191,4 +192,14 @@ func poll(ctx context.Context, limit time.Duration, try func(context.Context) er
 		case <-tick.C:
 		}
 	}
+}
+
+// execOutput runs any command.
+func execOutput(name string, args ...string) (string, error) {
+	out, err := exec.Command(name, args...).Output()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		err = fmt.Errorf("%s: %w: %s", name, err, failed.Stderr)
+	}
+	return string(out), err
 }
