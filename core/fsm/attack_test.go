@@ -1,0 +1,213 @@
+package fsm_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"runtime/debug"
+	"testing"
+
+	"signalbox/core/catalog"
+	"signalbox/core/fsm"
+	"signalbox/edge/wire"
+	"signalbox/engine/column"
+)
+
+// everything has one of each kind of state that a snapshot must carry.
+const everything = `
+CREATE STREAM bus (time TIMESTAMP, bus STRING, passengers BIGINT);
+CREATE STREAM door (time TIMESTAMP, bus STRING, passengers BIGINT);
+CREATE TABLE fleet (bus STRING, seats BIGINT);
+CREATE STREAMING TABLE load OPTIONS (allowed_lateness '20 seconds') AS
+  SELECT window.start AS start, bus, sum(passengers) AS passengers, avg(passengers) AS mean, count(*) AS n
+  FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY window(time, '10 seconds'), bus;
+CREATE STREAMING TABLE sliding AS
+  SELECT window.start AS start, max(passengers) AS m FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY window(time, '20 seconds', '5 seconds');
+CREATE STREAMING TABLE trips AS
+  SELECT session_window.start AS start, bus, count(*) AS n FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY session_window(time, '3 seconds'), bus;
+CREATE STREAMING TABLE fleet_now OPTIONS (mode 'update', state_ttl '30 seconds') AS
+  SELECT sum(p) AS passengers, count(*) AS buses FROM (SELECT bus, max_by(passengers, time) AS p FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND GROUP BY bus);
+CREATE STREAMING TABLE joined AS
+  SELECT a.bus, a.passengers, b.passengers AS doors FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND AS a
+  JOIN STREAM door WATERMARK time DELAY OF INTERVAL 1 SECOND AS b ON a.bus = b.bus AND a.time >= b.time - INTERVAL 2 SECONDS AND a.time <= b.time + INTERVAL 2 SECONDS;
+CREATE STREAMING TABLE named AS SELECT b.bus, b.passengers, f.seats FROM STREAM bus b LEFT JOIN fleet f ON b.bus = f.bus;
+CREATE STREAMING TABLE jumps OPTIONS (state_ttl '30 seconds') AS SELECT time, bus, previous(passengers, bus) AS p, passengers FROM STREAM bus WHERE had_changed(passengers, bus);
+CREATE STREAMING TABLE once AS SELECT bus, passengers FROM STREAM bus WATERMARK time DELAY OF INTERVAL 1 SECOND DEDUP BY (bus, passengers);
+CREATE STREAMING TABLE failing AS SELECT bus, 10 / (passengers - 3) AS q FROM STREAM bus;
+`
+
+const everyRule = `groups:
+  - name: g
+    rules:
+      - alert: Full
+        from: bus
+        expr: passengers >= 15
+        resolve: passengers < 5
+        by: [bus]
+        for: 2s
+        keep_firing_for: 3s
+      - alert: Silent
+        from: bus
+        by: [bus]
+        absent_for: 10s
+      - alert: Busy
+        from: fleet_now
+        expr: passengers > 30
+`
+
+// hardLog is randomLog with every kind of item and every kind of state.
+func hardLog(t *testing.T, seed uint64, n int) *log {
+	rng := rand.New(rand.NewPCG(seed, 11))
+	l := &log{clock: 1_700_000_000 * second}
+	l.add(fsm.LeaderReadyItem(fsm.LeaderReady{Term: 1, Node: "n0", Sinks: []string{"a", "b@n0"}}))
+	l.add(fsm.ScriptItem("p.sql", everything))
+	l.add(fsm.RulesItem("r.yaml", everyRule))
+	epoch, seq, install, sent := make([]uint64, 6), make([]uint64, 6), make([]byte, 6), make([][][]byte, 6)
+	hello := func(i int) fsm.Item {
+		return fsm.GrantItem(&wire.Hello{Protocol: wire.Protocol, Agent: fmt.Sprint("bus", i), Install: [16]byte{byte(i), install[i]}, Epoch: epoch[i], NextSeq: seq[i] + 1})
+	}
+	for i := range epoch {
+		l.add(hello(i))
+		epoch[i] = 1
+	}
+	fleet := &column.Schema{Name: "fleet", Time: -1, Fields: []column.Field{{Name: "bus", Type: column.Of(column.String)}, {Name: "seats", Type: column.Of(column.BigInt)}}}
+	var parts [][]byte
+	upload := fsm.Upload{Table: "fleet", ID: [16]byte{9}}
+	for len(l.data) < n {
+		l.clock += rng.Int64N(2 * second)
+		var items []fsm.Item
+		for range 1 + rng.IntN(3) {
+			i := rng.IntN(len(seq))
+			name := fmt.Sprint("bus", i)
+			switch rng.IntN(16) {
+			case 0: // again
+				if len(sent[i]) > 0 {
+					k := rng.IntN(len(sent[i]))
+					items = append(items, batch(t, name, epoch[i], uint64(k+1), sent[i][k]))
+				}
+			case 1: // a gap, a fenced epoch
+				items = append(items, batch(t, name, epoch[i], seq[i]+2, body(t, "bus", name, 1, l.clock, wire.Live)), batch(t, name, epoch[i]+1, 1, body(t, "bus", name, 1, l.clock, wire.Live)))
+			case 2:
+				items = append(items, fsm.HeartbeatItem(name, &wire.Heartbeat{Epoch: epoch[i], Sent: seq[i] + uint64(rng.IntN(2)), Idle: true, Received: seq[i],
+					Frontiers: []wire.Frontier{{Stream: "bus", MaxTime: l.clock * 1000, LowWater: (l.clock - second) * 1000}, {Stream: "door", MaxTime: l.clock * 1000, LowWater: (l.clock - second) * 1000}}}))
+			case 3:
+				items = append(items, fsm.SinkAckItem(fsm.SinkAck{Cursors: []fsm.SinkCursor{{Name: "a", UpTo: uint64(rng.IntN(len(l.data)))}, {Name: "b@n0", UpTo: uint64(len(l.data) / 2)}},
+					Refused: []fsm.SinkRefusal{{Sink: "a", Table: "load", Detail: "x", Row: "r", Time: l.clock}}}))
+			case 4:
+				items = append(items, hello(i))
+			case 5: // a frame of garbage under a good hash
+				b, err := wire.AppendBatch(nil, &wire.Batch{Received: l.clock * 1000, Frames: [][]byte{{1, 2, 3}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				seq[i]++
+				sent[i] = append(sent[i], b)
+				items = append(items, batch(t, name, epoch[i], seq[i], b))
+			case 6: // a piece of a static table, or its activation
+				if len(parts) == 0 {
+					rows := column.NewBatch(fleet, 60)
+					for k := range 60 {
+						rows.AppendRow(column.Str(fmt.Sprint("bus", k)), column.I64(rng.Int64N(80)))
+					}
+					parts = catalog.Chunks(rows, 100)
+					upload.ID[1]++
+					upload.Parts = len(parts)
+				}
+				k := upload.Parts - len(parts)
+				items = append(items, fsm.ChunkItem(upload, k, parts[0]))
+				if parts = parts[1:]; len(parts) == 0 {
+					items = append(items, fsm.ActivateItem(upload))
+				}
+			case 7:
+				if rng.IntN(8) == 0 { // rules that go and come back; a script that cannot run
+					items = append(items, fsm.RulesItem("r.yaml", ""), fsm.ScriptItem("bad.sql", "CREATE STREAM x (time TIMESTAMP); CREATE STREAM bus (time TIMESTAMP)"), fsm.RulesItem("r.yaml", everyRule))
+				}
+			case 8: // a new install
+				if rng.IntN(4) == 0 {
+					install[i]++
+					seq[i], sent[i] = 0, nil
+					items = append(items, hello(i))
+					epoch[i]++
+				}
+			default:
+				lane := wire.Live
+				if rng.IntN(8) == 0 {
+					lane = wire.Backlog
+				}
+				stream := []string{"bus", "bus", "bus", "door", "ghost"}[rng.IntN(5)]
+				b := body(t, stream, name, 1+rng.IntN(20), l.clock-rng.Int64N(4*second)-int64(rng.IntN(20)/19)*60*second+int64(rng.IntN(50)/49)*400*second, lane)
+				seq[i]++
+				sent[i] = append(sent[i], b)
+				items = append(items, batch(t, name, epoch[i], seq[i], b))
+			}
+		}
+		if len(items) > 0 {
+			l.add(items...)
+		}
+	}
+	return l
+}
+
+// Whatever entry the snapshot is taken after, the history goes on exactly as without it: same answers, same state, same outbox, byte by byte.
+func TestSnapshotBetweenAnyTwoEntries(t *testing.T) {
+	l := hardLog(t, 1, 200)
+	whole := machine(t)
+	snaps := [][]byte{snapshot(t, whole)}
+	var answers [][]fsm.Result
+	for i, data := range l.data {
+		answers = append(answers, apply(t, whole, uint64(i+1), data))
+		snaps = append(snaps, snapshot(t, whole))
+	}
+	s := whole.Status()
+	if s.Counters.Rejected == 0 || s.Counters.Duplicate == 0 || s.Engine.Late == 0 || s.Counters.SinkRefused == 0 || len(whole.Tables()) != 12 {
+		t.Errorf("the history is too tame: %+v, %d tables, late %d", s.Counters, len(whole.Tables()), s.Engine.Late)
+	}
+	for _, table := range whole.Tables() {
+		if table.Kind == "streaming" && table.Rows == 0 {
+			t.Errorf("the history is too tame: no rows in %s", table.Name)
+		}
+	}
+	for at := range len(l.data) {
+		m := machine(t)
+		if err := m.Restore(bytes.NewReader(snaps[at])); err != nil {
+			t.Fatalf("after entry %d: %v", at, err)
+		}
+		if !bytes.Equal(snapshot(t, m), snaps[at]) {
+			t.Fatalf("a snapshot after entry %d, restored, is another snapshot", at)
+		}
+		for i := at; i < min(at+12, len(l.data)); i++ {
+			if got := apply(t, m, uint64(i+1), l.data[i]); !reflect.DeepEqual(got, answers[i]) {
+				t.Fatalf("restored after entry %d, entry %d answers %+v, not %+v", at, i+1, got, answers[i])
+			}
+			if !bytes.Equal(snapshot(t, m), snaps[i+1]) {
+				t.Fatalf("restored after entry %d, the state differs after entry %d", at, i+1)
+			}
+		}
+	}
+}
+
+// Neither processors nor the garbage collector show in the state.
+func TestProcessorsAndCollectorDoNotShow(t *testing.T) {
+	l := hardLog(t, 2, 400)
+	run := func(disturb func(i int)) []byte {
+		m := machine(t)
+		for i, data := range l.data {
+			disturb(i)
+			apply(t, m, uint64(i+1), bytes.Clone(data))
+		}
+		return snapshot(t, m)
+	}
+	calm := run(func(int) {})
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	defer debug.SetGCPercent(debug.SetGCPercent(5))
+	harsh := run(func(i int) {
+		if i%10 == 0 {
+			runtime.GC()
+		}
+	})
+	if !bytes.Equal(calm, harsh) {
+		t.Error("equal histories, different state")
+	}
+}
