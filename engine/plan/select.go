@@ -436,7 +436,9 @@ func (s *selection) sortAbove(out *rel, items []item) (*rel, error) {
 	over := &binder{a: s.a, scope: s.scope, rel: out, clause: "ORDER BY"}
 	var keys []SortKey
 	for _, o := range s.orderItems(items) {
-		if x, err := s.b.bind(o.Expr); err == nil {
+		if _, position := ordinal(o.Expr); position {
+			// ORDER BY 3 is a place, also when an item is the constant 3.
+		} else if x, err := s.b.bind(o.Expr); err == nil {
 			for i, it := range items {
 				if it.expr.String() == x.String() {
 					o.Expr = &ordinalRef{Ident: &sql.Ident{Pos: o.Pos, Parts: []string{it.name}}, at: i}
