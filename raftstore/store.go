@@ -59,7 +59,7 @@ type Options struct {
 	// OnLeader is called when this node leads and has applied all earlier entries. It commits what the
 	// owner needs to begin a term; after nil the node is Ready. ctx ends with the leadership.
 	OnLeader func(ctx context.Context, term uint64) error
-	// OnFault is called once when this node must not go on (a corrupt entry).
+	// OnFault is called once when this node must not go on (a corrupt entry, a log that cannot be written).
 	OnFault func(error)
 }
 
@@ -127,7 +127,7 @@ func Open(opts Options, sm StateMachine) (*Store, error) {
 	if err := bootstrap(conf, opts, s.trans); err != nil {
 		return nil, err
 	}
-	r, err := raft.NewRaft(conf, s.fsm, newLogCache(opts.Stores.Log), opts.Stores.Stable, opts.Stores.Snapshots, s.trans)
+	r, err := raft.NewRaft(conf, s.fsm, newLogCache(&disk{LogStore: opts.Stores.Log, onFault: s.fsm.fail}), opts.Stores.Stable, opts.Stores.Snapshots, s.trans)
 	if err != nil {
 		return nil, fmt.Errorf("raftstore: start node %s: %w", opts.NodeID, err)
 	}
