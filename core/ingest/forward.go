@@ -24,6 +24,7 @@ const ForwardPath = "/forward"
 const (
 	maxForwardBytes = 8 << 20
 	dialTimeout     = 3 * time.Second
+	answerTimeout   = 30 * time.Second // a leader that has not answered by then is cut off, whatever Raft believes of it
 )
 
 // How a forwarded request ended.
@@ -54,8 +55,14 @@ type link struct {
 	ctx     context.Context
 	mu      sync.Mutex
 	next    uint64
-	pending map[uint64]func([]fsm.Result, error)
+	pending map[uint64]pending
 	dead    bool
+}
+
+// pending is a request that waits for its answer.
+type pending struct {
+	done  func([]fsm.Result, error)
+	alarm *time.Timer
 }
 
 // Send implements Remote.
@@ -66,6 +73,17 @@ func (f *Forwarder) Send(addr string, items []fsm.Item, done func([]fsm.Result, 
 		return
 	}
 	l.send(items, done)
+}
+
+// Follow implements Remote: what another node was sent and has not answered is given up. A frozen or cut off leader
+// neither answers nor closes, and its followers' agents must not wait for it.
+func (f *Forwarder) Follow(addr string) {
+	f.mu.Lock()
+	l := f.link
+	f.mu.Unlock()
+	if l != nil && l.addr != addr {
+		l.fail(errors.New("it does not lead any more"))
+	}
 }
 
 func (f *Forwarder) connect(addr string) (*link, error) {
@@ -85,7 +103,7 @@ func (f *Forwarder) connect(addr string) (*link, error) {
 		return nil, err
 	}
 	conn.SetReadLimit(maxForwardBytes)
-	l := &link{addr: addr, conn: conn, pending: map[uint64]func([]fsm.Result, error){}}
+	l := &link{addr: addr, conn: conn, pending: map[uint64]pending{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	go l.read()
 	f.link = l
@@ -116,7 +134,7 @@ func (l *link) send(items []fsm.Item, done func([]fsm.Result, error)) {
 	}
 	l.next++
 	id := l.next
-	l.pending[id] = done
+	l.pending[id] = pending{done, time.AfterFunc(answerTimeout, func() { l.fail(fmt.Errorf("no answer within %s", answerTimeout)) })}
 	l.mu.Unlock()
 	msg := binary.AppendUvarint(nil, id)
 	msg = binary.AppendUvarint(msg, uint64(len(items)))
@@ -132,13 +150,14 @@ func (l *link) send(items []fsm.Item, done func([]fsm.Result, error)) {
 func (l *link) fail(err error) {
 	l.mu.Lock()
 	l.dead = true
-	pending := l.pending
-	l.pending = map[uint64]func([]fsm.Result, error){}
+	given := l.pending
+	l.pending = map[uint64]pending{}
 	l.mu.Unlock()
 	l.cancel()
 	_ = l.conn.CloseNow()
-	for _, done := range pending {
-		done(nil, fmt.Errorf("%w: forwarded to %s: %v", ErrIndeterminate, l.addr, err))
+	for _, p := range given {
+		p.alarm.Stop()
+		p.done(nil, fmt.Errorf("%w: forwarded to %s: %v", ErrIndeterminate, l.addr, err))
 	}
 }
 
@@ -164,11 +183,12 @@ func (l *link) read() {
 			return
 		}
 		l.mu.Lock()
-		done := l.pending[id]
+		p, waits := l.pending[id]
 		delete(l.pending, id)
 		l.mu.Unlock()
-		if done != nil {
-			done(res, statusError(status, text))
+		if waits {
+			p.alarm.Stop()
+			p.done(res, statusError(status, text))
 		}
 	}
 }

@@ -44,9 +44,11 @@ type Log interface {
 	Changed() <-chan struct{}
 }
 
-// Remote passes items on to the leader at addr. done is called once; order is kept.
+// Remote passes items on to the leader at addr. done is called once; order is kept. Follow names the node that
+// leads now ("" = none is known): what others were sent is then answered as indeterminate.
 type Remote interface {
 	Send(addr string, items []fsm.Item, done func([]fsm.Result, error))
+	Follow(addr string)
 }
 
 // Options of a Proposer.
@@ -91,7 +93,26 @@ func NewProposer(opts Options) *Proposer {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.wg.Add(1)
 	go p.run()
+	if opts.Remote != nil {
+		p.wg.Add(1)
+		go p.follow()
+	}
 	return p
+}
+
+// follow tells the remote who leads. It has a goroutine of its own: run may be waiting for the old leader's answers.
+func (p *Proposer) follow() {
+	defer p.wg.Done()
+	for {
+		changed := p.opts.Log.Changed()
+		_, addr := p.opts.Log.Leader()
+		p.opts.Remote.Follow(addr)
+		select {
+		case <-changed:
+		case <-p.ctx.Done():
+			return
+		}
+	}
 }
 
 // Enqueue adds an item; done is called once, from another goroutine and in the order of the log. It must not block.
