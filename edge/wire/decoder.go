@@ -46,7 +46,14 @@ type interned struct {
 type knownSchema struct {
 	raw    []byte // as in the frame
 	schema *column.Schema
-	dicts  []*column.Dict // SharedDict > 0
+	dicts  []knownDict // SharedDict > 0
+}
+
+// knownDict is the dictionary of a column over all frames of its schema.
+type knownDict struct {
+	dict  *column.Dict
+	turns []uint64 // by code: the last dictionary that had the value
+	size  int      // bytes of the values
 }
 
 // DecodeOptions say what to read of a frame, and into what.
@@ -132,7 +139,7 @@ func (d *Decoder) schema(r *reader) *knownSchema {
 	if r.err != nil {
 		return nil
 	}
-	k := &knownSchema{schema: s, dicts: make([]*column.Dict, len(s.Fields))}
+	k := &knownSchema{schema: s, dicts: make([]knownDict, len(s.Fields))}
 	if r.off-start > maxSchemaBytes {
 		return k
 	}
@@ -377,23 +384,17 @@ func (d *Decoder) dictionary(r *reader, k *knownSchema, i int, c *column.Column,
 
 // dict leaves the column's dictionary in c.Dict and the meaning of the frame's codes in d.codes.
 func (d *Decoder) dict(r *reader, k *knownSchema, i int, c *column.Column, text []byte, n int) {
+	d.turn++
+	d.codes = grow(d.codes, n)
+	if d.SharedDict > 0 {
+		d.sharedDict(r, &k.dicts[i], c, text, n)
+		return
+	}
 	if len(d.strings) > maxInterned || d.size > maxInternedSize { // never within a dictionary: see intern
 		clear(d.strings)
 		d.size = 0
 	}
-	d.turn++
-	d.codes = grow(d.codes, n)
-	var values []string
-	shared := k.dicts[i]
-	if d.SharedDict > 0 {
-		if shared == nil || shared.Len()+n > d.SharedDict {
-			shared = column.NewDict()
-			k.dicts[i] = shared
-		}
-		c.Dict = shared
-	} else {
-		values = make([]string, n)
-	}
+	values := make([]string, n)
 	for j := range n {
 		l := int(d.ints[j])
 		s, twice := d.intern(text[:l])
@@ -404,14 +405,43 @@ func (d *Decoder) dict(r *reader, k *knownSchema, i int, c *column.Column, text 
 		if c.Type.Kind == column.String && !utf8.ValidString(s) {
 			r.fail("value %.40q is not UTF-8", s)
 		}
-		if d.SharedDict > 0 {
-			d.codes[j] = shared.Code(s)
-		} else {
-			d.codes[j], values[j] = uint32(j), s
-		}
+		d.codes[j], values[j] = uint32(j), s
 	}
-	if d.SharedDict <= 0 {
-		c.Dict = column.DictOf(values)
+	c.Dict = column.DictOf(values)
+}
+
+// sharedDict is dict with one dictionary for all frames of a schema. Frames of one source name their values in
+// much the same order, so the value after the last one is tried before the index is asked.
+func (d *Decoder) sharedDict(r *reader, k *knownDict, c *column.Column, text []byte, n int) {
+	if k.dict == nil || k.dict.Len()+n > d.SharedDict || k.size > maxInternedSize {
+		*k = knownDict{dict: column.NewDict()}
+	}
+	c.Dict = k.dict
+	next := uint32(0)
+	for j := range n {
+		l := int(d.ints[j])
+		b := text[:l]
+		text = text[l:]
+		code := next
+		if int(next) >= k.dict.Len() || k.dict.Values[next] != string(b) {
+			var ok bool
+			if code, ok = k.dict.FindBytes(b); !ok {
+				if c.Type.Kind == column.String && !utf8.Valid(b) {
+					r.fail("value %.40q is not UTF-8", b)
+					return // what is in the dictionary is valid
+				}
+				code = k.dict.CodeBytes(b)
+				k.size += l
+			}
+		}
+		for len(k.turns) < k.dict.Len() { // new here, or added by whoever had the dictionary meanwhile
+			k.turns = append(k.turns, 0)
+		}
+		if k.turns[code] == d.turn {
+			r.fail("value %.40q comes twice in a dictionary", b)
+		}
+		k.turns[code] = d.turn
+		d.codes[j], next = code, code+1
 	}
 }
 

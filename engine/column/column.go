@@ -67,6 +67,13 @@ func (d *Dict) Find(s string) (uint32, bool) {
 	return c, ok
 }
 
+// FindBytes is Find for bytes.
+func (d *Dict) FindBytes(b []byte) (uint32, bool) {
+	d.build()
+	c, ok := d.index[string(b)]
+	return c, ok
+}
+
 func (d *Dict) add(s string) uint32 {
 	c := uint32(len(d.Values))
 	d.Values = append(d.Values, s)

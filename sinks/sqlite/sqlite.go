@@ -85,16 +85,17 @@ type Stats struct {
 type Sink struct {
 	opt Options
 
-	mu     sync.Mutex // guards all below and serialises writers
-	db     *sql.DB
-	conn   *sql.Conn            // the one connection: statements and transactions live on it
-	tables map[string]*table    // by outside name, lower case
-	stmts  map[string]*sql.Stmt // by SQL text; bounded by maxStatements
-	upTo   uint64
-	known  bool // upTo was read from the database
-	closed bool // Close was called
-	pruned int64
-	stats  Stats
+	mu      sync.Mutex // guards all below and serialises writers
+	db      *sql.DB
+	conn    *sql.Conn            // the one connection: statements and transactions live on it
+	tables  map[string]*table    // by outside name, lower case
+	stmts   map[string]*sql.Stmt // by SQL text; bounded by maxStatements
+	upserts map[upsertKey]string // SQL texts; bounded by maxStatements
+	upTo    uint64
+	known   bool // upTo was read from the database
+	closed  bool // Close was called
+	pruned  int64
+	stats   Stats
 }
 
 // maxStatements bounds the prepared statements that are kept; beyond it all are closed and made anew.
@@ -109,7 +110,7 @@ func Open(o Options) (*Sink, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
 		return nil, fmt.Errorf("sqlite: folder of the database: %w", err)
 	}
-	s := &Sink{opt: o}
+	s := &Sink{opt: o, upserts: map[upsertKey]string{}}
 	if err := s.open(); err != nil {
 		return nil, err
 	}
@@ -140,7 +141,8 @@ func (s *Sink) open() error {
 func openDB(path string, busy time.Duration) (*sql.DB, error) {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(" + strconv.FormatInt(busy.Milliseconds(), 10) + ")",
-		"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(1000)", "journal_size_limit(67108864)"}}
+		"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(1000)", "journal_size_limit(67108864)",
+		"cache_size(-8192)"}} // KiB: the pages a large transaction touches fit, or it writes them out and reads them back
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {

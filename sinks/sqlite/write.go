@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"signalbox/engine/alert"
+	"signalbox/engine/column"
 	"signalbox/sinks"
 	"signalbox/sinks/row"
 )
@@ -138,62 +139,112 @@ func (s *Sink) writeBatch(b *sinks.Batch) error {
 	return nil
 }
 
+// rowsAtOnce is how many rows one statement writes where there are so many: the call costs more than the row.
+const rowsAtOnce = 64
+
+// maxVariables is SQLite's own limit for one statement.
+const maxVariables = 32766
+
 func (s *Sink) writeRows(t *table, b *sinks.Batch) error {
 	names := row.Names(b.Rows.Schema)
-	upsert, err := s.statement(upsertSQL(t.name, names))
-	if err != nil {
-		return err
+	atOnce := max(1, min(rowsAtOnce, maxVariables/(metaColumns+len(names))))
+	for i := 0; i < b.Rows.Len; {
+		if row.Deleted(b, i) {
+			if err := s.removeRow(t, b, i); err != nil {
+				return fmt.Errorf("row %d (%x): %w", i, b.IDs[i], err)
+			}
+			i++
+			continue
+		}
+		n := 1
+		for n < atOnce && i+n < b.Rows.Len && !row.Deleted(b, i+n) {
+			n++
+		}
+		if n < atOnce {
+			n = 1 // a statement for every number of rows would be too many
+		}
+		upsert, err := s.statement(s.upsertText(t.name, b.Rows.Schema, names, n))
+		if err != nil {
+			return err
+		}
+		args := make([]any, 0, n*(metaColumns+len(names)))
+		for k := range n {
+			args = fill(args, b, i+k)
+		}
+		if _, err := upsert.Exec(args...); err != nil {
+			return fmt.Errorf("%d rows from row %d (%x): %w", n, i, b.IDs[i], err)
+		}
+		i += n
 	}
+	return nil
+}
+
+func (s *Sink) removeRow(t *table, b *sinks.Batch, i int) error {
 	remove, err := s.statement(fmt.Sprintf("DELETE FROM %s WHERE _id = ? AND (_index, _revision) <= (?, ?)", quote(t.name)))
 	if err != nil {
 		return err
 	}
-	args := make([]any, 5+len(names))
-	for i := range b.Rows.Len {
-		if row.Deleted(b, i) {
-			_, err = remove.Exec(b.IDs[i][:], int64(b.Index), deleteRevision(b, i))
-		} else {
-			_, err = upsert.Exec(fill(args, b, i)...)
-		}
-		if err != nil {
-			return fmt.Errorf("row %d (%x): %w", i, b.IDs[i], err)
-		}
-	}
-	return nil
+	_, err = remove.Exec(b.IDs[i][:], int64(b.Index), deleteRevision(b, i))
+	return err
 }
 
 // deleteRevision lets a deletion win over the revision it was issued for, whatever number it carries.
 func deleteRevision(b *sinks.Batch, i int) int64 { return int64(max(b.Revisions[i], 1)) }
 
+// metaColumns are our own columns in a row: see upsertSQL.
+const metaColumns = 5
+
+// fill appends the values of a row in the order of upsertSQL.
 func fill(args []any, b *sinks.Batch, i int) []any {
-	args[0], args[1], args[2] = b.IDs[i][:], int64(b.Revisions[i]), int64(b.Index)
-	args[3], args[4] = nil, nil
+	var complete, expected any
 	if b.Complete != nil {
-		args[3] = int64(b.Complete[i])
+		complete = int64(b.Complete[i])
 	}
 	if b.Expected != nil {
-		args[4] = int64(b.Expected[i])
+		expected = int64(b.Expected[i])
 	}
+	args = append(args, b.IDs[i][:], int64(b.Revisions[i]), int64(b.Index), complete, expected)
 	for c, f := range b.Rows.Schema.Fields {
-		args[5+c] = value(f.Type, row.Cell(b.Rows, c, i))
+		args = append(args, value(f.Type, row.Cell(b.Rows, c, i)))
 	}
 	return args
 }
 
+// upsertKey names a statement without writing it out.
+type upsertKey struct {
+	table  string
+	schema *column.Schema
+	rows   int
+}
+
+// upsertText is upsertSQL, written once.
+func (s *Sink) upsertText(table string, schema *column.Schema, names []string, rows int) string {
+	k := upsertKey{table, schema, rows}
+	text, ok := s.upserts[k]
+	if !ok {
+		if len(s.upserts) >= maxStatements {
+			clear(s.upserts)
+		}
+		text = upsertSQL(table, names, rows)
+		s.upserts[k] = text
+	}
+	return text
+}
+
 // upsertSQL lets the later log entry win, and within an entry the higher
 // revision: a row that is written again changes nothing.
-func upsertSQL(table string, names []string) string {
-	var cols, marks, sets strings.Builder
+func upsertSQL(table string, names []string, rows int) string {
+	var cols, sets strings.Builder
 	for _, n := range names {
 		q := quote(n)
 		fmt.Fprintf(&cols, ", %s", q)
-		marks.WriteString(", ?")
 		fmt.Fprintf(&sets, ", %s = excluded.%s", q, q)
 	}
-	return fmt.Sprintf(`INSERT INTO %[1]s (_id, _revision, _index, _complete, _expected%[2]s) VALUES (?, ?, ?, ?, ?%[3]s)
+	one := "(?, ?, ?, ?, ?" + strings.Repeat(", ?", len(names)) + ")"
+	return fmt.Sprintf(`INSERT INTO %[1]s (_id, _revision, _index, _complete, _expected%[2]s) VALUES %[3]s
 ON CONFLICT (_id) DO UPDATE SET _revision = excluded._revision, _index = excluded._index,
   _complete = excluded._complete, _expected = excluded._expected%[4]s
-WHERE (excluded._index, excluded._revision) > (%[1]s._index, %[1]s._revision)`, quote(table), cols.String(), marks.String(), sets.String())
+WHERE (excluded._index, excluded._revision) > (%[1]s._index, %[1]s._revision)`, quote(table), cols.String(), one+strings.Repeat(", "+one, rows-1), sets.String())
 }
 
 func (s *Sink) writeAlert(index uint64, a *alert.Transition) error {
