@@ -12,6 +12,7 @@ import (
 	"signalbox/core/catalog"
 	"signalbox/core/fsm"
 	"signalbox/edge/wire"
+	"signalbox/engine"
 	"signalbox/engine/column"
 )
 
@@ -209,5 +210,100 @@ func TestProcessorsAndCollectorDoNotShow(t *testing.T) {
 	})
 	if !bytes.Equal(calm, harsh) {
 		t.Error("equal histories, different state")
+	}
+}
+
+// outcomes runs a machine with an engine that tells what it was certified.
+type watcher struct {
+	fsm.EngineFactory
+	told map[string]int64
+	on   uint64
+}
+
+type watched struct {
+	fsm.Engine
+	w watcher
+}
+
+func (w watcher) New(system func(string) (*column.Batch, bool)) fsm.Engine {
+	return watched{w.EngineFactory.New(system), w}
+}
+
+func (e watched) Apply(in *engine.Input) (*engine.Output, error) {
+	if in.Index == e.w.on {
+		panic("planted")
+	}
+	for _, c := range in.Certified {
+		e.w.told[c.Stream] = c.LowWater
+	}
+	return e.Engine.Apply(in)
+}
+
+// An entry that is set aside, or that nobody can read, must not swallow a watermark that other agents' words moved.
+func TestAWatermarkIsNotLostWithAPoisonousEntry(t *testing.T) {
+	told := map[string]int64{}
+	m, err := fsm.New(fsm.Options{Strikes: strikes{6: 2}, Engine: watcher{fsm.RealEngine{Options: engine.DefaultOptions()}, told, 6}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := 1_700_000_000 * second
+	entry := func(items ...fsm.Item) []byte { return fsm.EncodeEntry(nil, fsm.Header{Clock: clock}, items) }
+	hello := func(a string) fsm.Item {
+		return fsm.GrantItem(&wire.Hello{Protocol: wire.Protocol, Agent: a, Install: [16]byte{1}})
+	}
+	slow, fast := body(t, "bus", "slow", 1, clock-20*second, wire.Live), body(t, "bus", "fast", 1, clock-second, wire.Live)
+	apply(t, m, 1, entry(fsm.ScriptItem("p", pipeline)))
+	apply(t, m, 2, entry(hello("slow"), hello("fast")))
+	apply(t, m, 3, entry(batch(t, "slow", 1, 1, slow)))
+	apply(t, m, 4, entry(batch(t, "fast", 1, 1, fast)))
+	if told["bus"] != clock-20*second {
+		t.Fatalf("certified %d before", told["bus"]-clock)
+	}
+	clock += 31 * second // slow is offline from here on: fast alone holds the watermark
+	apply(t, m, 6, entry(batch(t, "fast", 1, 2, body(t, "bus", "fast", 1, clock, wire.Live))))
+	if r := apply(t, m, 7, []byte{99}); r[0].Verdict != fsm.Refused {
+		t.Fatalf("garbage: %v", r)
+	}
+	apply(t, m, 8, entry(fsm.TickItem()))
+	if told["bus"] <= clock-40*second || m.Status().Streams[0].LowWater != told["bus"] {
+		t.Errorf("the engine was told %d µs, the machine says %d µs (both relative to the clock)", told["bus"]-clock, m.Status().Streams[0].LowWater-clock)
+	}
+}
+
+// A device whose clock is a year ahead is refused by the cluster's time, not by its own, and when its clock is right
+// again it holds the watermark like any other.
+func TestAClockAYearAheadPoisonsNothing(t *testing.T) {
+	m := machine(t)
+	clock, year := 1_700_000_000*second, 365*24*3600*second
+	index := uint64(0)
+	run := func(items ...fsm.Item) {
+		t.Helper()
+		index++
+		for _, r := range apply(t, m, index, fsm.EncodeEntry(nil, fsm.Header{Clock: clock}, items)) {
+			if r.Verdict != fsm.Applied {
+				t.Fatalf("entry %d: %+v", index, r)
+			}
+		}
+	}
+	run(fsm.ScriptItem("p", pipeline), fsm.GrantItem(&wire.Hello{Protocol: wire.Protocol, Agent: "a", Install: [16]byte{1}}))
+	run(batch(t, "a", 1, 1, body(t, "bus", "a", 3, clock, wire.Live)))
+	run(batch(t, "a", 1, 2, body(t, "bus", "a", 3, clock+year, wire.Live))) // its Received is a year ahead, too
+	run(fsm.HeartbeatItem("a", &wire.Heartbeat{Epoch: 1, Sent: 2, Idle: true, Frontiers: []wire.Frontier{{Stream: "bus", MaxTime: (clock + year) * 1000, LowWater: (clock + year) * 1000}}}))
+	s := m.Status()
+	if s.Engine.Rejected["future"] != 3 {
+		t.Errorf("rejected %v", s.Engine.Rejected)
+	}
+	if s.Counters.Received != 6 || s.Counters.Applied != 3 || s.Counters.Rejected != 3 {
+		t.Errorf("accounts %+v", s.Counters)
+	}
+	if low := s.Streams[0].LowWater; low > clock+3*second {
+		t.Errorf("the watermark is %d s ahead of the clock", (low-clock)/second)
+	}
+	for i := range int64(20) { // corrected: nothing of what it sends is late
+		clock += second
+		run(batch(t, "a", 1, uint64(3+i), body(t, "bus", "a", 3, clock, wire.Live)))
+	}
+	if s = m.Status(); s.Engine.Late != 0 || s.Counters.Rejected != 3 {
+		t.Errorf("after its clock was right: %d late, %d rejected", s.Engine.Late, s.Counters.Rejected)
 	}
 }

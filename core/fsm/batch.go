@@ -115,7 +115,7 @@ func (m *Machine) setAside(a *agent, b *batchItem, rows int, poison bool, err er
 
 // take decodes the frames into the engine's input. On error the input is as before.
 func (m *Machine) take(a *agent, id wire.BatchID, body *wire.Batch) error {
-	before := len(m.input.Batches)
+	s, before := m.st, len(m.input.Batches)
 	for i, f := range body.Frames {
 		rows, err := m.frame(f)
 		if err != nil {
@@ -125,10 +125,22 @@ func (m *Machine) take(a *agent, id wire.BatchID, body *wire.Batch) error {
 		m.input.Batches = append(m.input.Batches, engine.StreamBatch{
 			Stream: rows.Schema.Name, Rows: rows,
 			Origin:   engine.Origin{Agent: a.name, Epoch: id.Epoch, Seq: id.Seq},
-			Received: body.Received, Replayed: body.Lane == wire.Backlog,
+			Received: s.received(body.Received), Replayed: body.Lane == wire.Backlog,
 		})
 	}
 	return nil
+}
+
+// clockUnset: a device that says it is earlier has no battery behind its clock, and has not heard the time yet.
+const clockUnset = 1_577_836_800 * int64(1e9) // 2020-01-01, ns
+
+// received is when the readings of a batch were received, in ns, as far as the agent's clock can be believed: not after now.
+// What is in the future is judged by it; an agent whose own clock is ahead must not excuse its devices.
+func (s *state) received(agent int64) int64 {
+	if now := s.tick * 1000; agent > now || agent < clockUnset {
+		return now
+	}
+	return agent
 }
 
 // frame decodes into the buffer of this position and turns nanoseconds into the engine's microseconds.

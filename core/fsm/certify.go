@@ -14,7 +14,7 @@ import (
 const (
 	DefaultIdleTimeout = 30 * 1_000_000     // an agent silent for this long leaves the minimum
 	recertifyEvery     = 250_000            // idle agents and counts are looked at this often
-	maxLowAhead        = 5 * 60 * 1_000_000 // a low-water mark further ahead of the tick is cut: one fast clock must not close everybody's windows
+	maxLowAhead        = 5 * 60 * 1_000_000 // a frontier further ahead of the tick is not believed: its clock is wrong, and says nothing about others
 )
 
 // certified is the state of one stream's certified watermark.
@@ -37,7 +37,8 @@ func (s *state) streamNamed(name string) int {
 	return len(s.streams) - 1
 }
 
-// certify takes an agent's frontiers, once everything they speak about is applied.
+// certify takes an agent's frontiers, once everything they speak about is applied. Nobody certifies what has not happened
+// yet: a mark ahead of the tick counts as the tick, so that one fast clock behind a gateway closes nobody's windows early.
 func (s *state) certify(a *agent, fs []wire.Frontier) {
 	for _, f := range fs {
 		if len(s.streams) >= maxStreams && !slices.ContainsFunc(s.streams, func(c certified) bool { return c.name == f.Stream }) {
@@ -50,8 +51,12 @@ func (s *state) certify(a *agent, fs []wire.Frontier) {
 			j = len(a.fronts) - 1
 			s.streams[i].dirty = true // one more is expected
 		}
-		a.fronts[j].max = max(a.fronts[j].max, f.MaxTime)
-		a.fronts[j].low = max(a.fronts[j].low, f.LowWater)
+		if column.FloorMicros(f.MaxTime) <= s.tick+maxLowAhead {
+			a.fronts[j].max = max(a.fronts[j].max, f.MaxTime)
+		}
+		if column.FloorMicros(f.LowWater) <= s.tick+maxLowAhead {
+			a.fronts[j].low = max(a.fronts[j].low, min(f.LowWater, s.tick*1000))
+		}
 	}
 }
 
@@ -109,7 +114,7 @@ func (s *state) watermarks(out []engine.Certified) []engine.Certified {
 		m := s.minima[i]
 		low := c.low
 		if m.holder >= 0 {
-			low = max(low, min(column.FloorMicros(m.low), s.tick+maxLowAhead))
+			low = max(low, column.FloorMicros(m.low))
 		}
 		c.holder, c.holderLow = m.holder, m.low
 		if low == math.MinInt64 || (low == c.low && m.complete == c.complete && m.expected == c.expected) {

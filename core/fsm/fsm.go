@@ -252,9 +252,9 @@ func (m *Machine) finish(run bool) any {
 	for _, a := range m.touched {
 		s.heard(a)
 	}
-	m.input.Certified = s.watermarks(m.input.Certified[:0])
 	out := &m.out
-	if run {
+	if run { // otherwise what is certified waits for the next entry: the engine must hear of it
+		m.input.Certified = s.watermarks(m.input.Certified[:0])
 		var err error
 		if out, err = s.engine.Apply(&m.input); err != nil {
 			panic(fmt.Sprintf("engine: %v", err))
