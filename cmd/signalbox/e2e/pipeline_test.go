@@ -240,7 +240,7 @@ func (p *pipeline) compare(t *testing.T) (late int) {
 		if want, err = expected(all, late); err != nil {
 			return err
 		}
-		for _, r := range compared {
+		for _, r := range p.comparable(ctx) {
 			got, err := fromAPI(ctx, p.all, r)
 			if err != nil {
 				return err
@@ -256,7 +256,7 @@ func (p *pipeline) compare(t *testing.T) (late int) {
 	eventually(t, 90*time.Second, "all sinks to take everything", p.settled)
 	eventually(t, time.Minute, "all nodes at one index", p.agree)
 	session := cassandraSession(t, p.cassandra.Host)
-	for _, r := range compared {
+	for _, r := range p.comparable(t.Context()) {
 		for i := range p.one {
 			rows, err := fromAPI(t.Context(), p.one[i], r)
 			p.same(t, fmt.Sprintf("%s asked of core%d", r.name, i+1), rows, err, want[r.name])
@@ -268,6 +268,15 @@ func (p *pipeline) compare(t *testing.T) (late int) {
 		t.Logf("%s: %d rows equal the oracle in the API and SQLite of %d nodes and in Cassandra", r.name, len(want[r.name]), len(p.one))
 	}
 	return late
+}
+
+// comparable leaves route_load out when more rows were late than a node remembers: then nobody can say which.
+func (p *pipeline) comparable(ctx context.Context) []resultTable {
+	s, err := p.all.Status(ctx)
+	if err == nil && s.Readings.Late > lateKept {
+		return compared[1:]
+	}
+	return compared
 }
 
 // sum adds up a column of counts.
