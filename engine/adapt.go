@@ -53,7 +53,7 @@ func (e *Engine) adaptBatch(in *StreamBatch) (accepted, bool) {
 	}
 	e.counters.Applied += uint64(count)
 	e.out.Applied += count
-	b := stream.Batch{Rows: rows, Sel: sel, Origin: in.Origin}
+	b := stream.Batch{Rows: rows, Sel: sel, Origin: in.Origin, First: in.First}
 	if sel == nil && e.ranged {
 		b.MinTime, b.MaxTime, b.Ranged = e.minTime, e.maxTime, true
 	}

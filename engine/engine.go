@@ -23,6 +23,7 @@ type StreamBatch struct {
 	Stream   string
 	Rows     *column.Batch // Schema is the declared one, or a projection with nil Cols
 	Origin   Origin
+	First    int   // position of the first row in its BatchID: two frames of one stream in a batch must not share row ids
 	Received int64 // ns since the epoch when the first durable hop received it; 0 = unknown: no future check
 	Replayed bool  // backlog: history, never fires or resolves an alert "now"
 }

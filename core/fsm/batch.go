@@ -115,7 +115,7 @@ func (m *Machine) setAside(a *agent, b *batchItem, rows int, poison bool, err er
 
 // take decodes the frames into the engine's input. On error the input is as before.
 func (m *Machine) take(a *agent, id wire.BatchID, body *wire.Batch) error {
-	s, before := m.st, len(m.input.Batches)
+	s, before, first := m.st, len(m.input.Batches), 0
 	for i, f := range body.Frames {
 		rows, err := m.frame(f)
 		if err != nil {
@@ -125,8 +125,10 @@ func (m *Machine) take(a *agent, id wire.BatchID, body *wire.Batch) error {
 		m.input.Batches = append(m.input.Batches, engine.StreamBatch{
 			Stream: rows.Schema.Name, Rows: rows,
 			Origin:   engine.Origin{Agent: a.name, Epoch: id.Epoch, Seq: id.Seq},
+			First:    first,
 			Received: s.received(body.Received), Replayed: body.Lane == wire.Backlog,
 		})
+		first += rows.Len
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/zeebo/xxh3"
 
@@ -71,21 +72,60 @@ func (c *chunk) id(p *Pipeline, row int) RowID {
 	if c.ids != nil {
 		return c.ids[row]
 	}
-	buf := append(p.idbuf[:0], p.seed[:]...)
-	buf = binary.LittleEndian.AppendUint32(buf, uint32(c.scan))
-	if c.src != nil {
-		o := c.src.Origin
-		if o == (Origin{}) { // input without agents: the log position stands for the batch
-			o = Origin{Epoch: p.index, Seq: uint64(c.src.no)}
-		}
-		buf = append(buf, o.Agent...)
-		buf = append(buf, 0)
-		buf = binary.LittleEndian.AppendUint64(buf, o.Epoch)
-		buf = binary.LittleEndian.AppendUint64(buf, o.Seq)
+	if c.src == nil {
+		buf := append(p.idbuf[:0], p.seed[:]...)
+		buf = binary.LittleEndian.AppendUint32(buf, uint32(c.scan))
+		buf = binary.LittleEndian.AppendUint64(buf, uint64(c.ordinal(row)))
+		p.idbuf = buf
+		return hashID(buf)
 	}
-	buf = binary.LittleEndian.AppendUint64(buf, uint64(c.ordinal(row)))
+	o := c.src.Origin
+	if o == (Origin{}) { // input without agents: the log position stands for the batch
+		o = Origin{Epoch: p.index, Seq: uint64(c.src.no)}
+	}
+	n := uint64(c.src.First + c.ordinal(row))
+	// Ids of one agent grow with its sequence: stores that sort by id append instead of writing everywhere.
+	if o.Seq < 1<<(64-ordinalBits) && n < 1<<ordinalBits {
+		var id RowID
+		binary.BigEndian.PutUint64(id[:], p.originHash(c.scan, o))
+		binary.BigEndian.PutUint64(id[8:], o.Seq<<ordinalBits|n)
+		return id
+	}
+	buf := p.originBytes(c.scan, o)
+	buf = binary.LittleEndian.AppendUint64(buf, o.Seq)
+	buf = binary.LittleEndian.AppendUint64(buf, n)
 	p.idbuf = buf
 	return hashID(buf)
+}
+
+// ordinalBits of a row id hold the row's position in its batch: 256 frames of 65,536 rows.
+const ordinalBits = 24
+
+func (p *Pipeline) originBytes(scan int32, o Origin) []byte {
+	buf := append(p.idbuf[:0], p.seed[:]...)
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(scan))
+	buf = append(buf, o.Agent...)
+	buf = append(buf, 0)
+	return binary.LittleEndian.AppendUint64(buf, o.Epoch)
+}
+
+// idOrigin remembers the hash of the origin that the last row came from.
+type idOrigin struct {
+	agent string
+	epoch uint64
+	scan  int32
+	known bool
+	hash  uint64
+}
+
+// originHash tells query, scan, agent and epoch apart.
+func (p *Pipeline) originHash(scan int32, o Origin) uint64 {
+	if l := &p.idlast; l.known && l.scan == scan && l.epoch == o.Epoch && l.agent == o.Agent {
+		return l.hash
+	}
+	p.idbuf = p.originBytes(scan, o)
+	p.idlast = idOrigin{agent: strings.Clone(o.Agent), epoch: o.Epoch, scan: scan, known: true, hash: xxh3.Hash(p.idbuf)}
+	return p.idlast.hash
 }
 
 // childID identifies the k-th row made from one row.

@@ -51,8 +51,9 @@ type Pipeline struct {
 	data  bool  // this pass has rows
 	ended bool
 
-	seed  [16]byte
-	idbuf []byte
+	seed   [16]byte
+	idbuf  []byte
+	idlast idOrigin
 }
 
 // mark is the watermark at one point of the plan: late judges rows, evict closes windows.

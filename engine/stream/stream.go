@@ -41,6 +41,7 @@ type Batch struct {
 	Rows   *column.Batch
 	Sel    []int32 // accepted rows, ascending; nil = all
 	Origin Origin
+	First  int // position of the first row in its origin, which may have several batches of one stream
 	// IDs, Revisions and Deleted come with the rows of another streaming table; nil for a stream.
 	IDs       []RowID
 	Revisions []uint32
