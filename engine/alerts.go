@@ -50,6 +50,8 @@ func (e *Engine) SetRules(rules []alert.Rule) error {
 	if err != nil {
 		return err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.alerts.pipes = pipes
 	e.alerts.pending = append(e.alerts.pending, told...)
 	return nil

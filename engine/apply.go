@@ -16,6 +16,11 @@ func (e *Engine) Apply(in *Input) (*Output, error) {
 	if in.Index <= e.last && e.last != 0 {
 		return nil, fmt.Errorf("engine: entry %d after entry %d: indexes must rise", in.Index, e.last)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.open) > 0 {
+		e.sweepSnapshots()
+	}
 	e.last, e.tick = in.Index, max(in.Time, e.tick)
 	e.ended = e.ended || in.End
 	e.counters.Entries++

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"signalbox/engine/column"
 	"signalbox/engine/expr"
@@ -93,6 +94,8 @@ func (v continuous) Names() []string {
 // Engine is the state machine. It is not safe for concurrent use, except that
 // Snapshot.Write may run while Apply goes on.
 type Engine struct {
+	mu       sync.Mutex // held while the state changes, and while Snapshot.Write reads a slice of it
+	open     []openSnapshot
 	opt      Options
 	cat      *catalog
 	counters Counters
@@ -128,6 +131,8 @@ func (e *Engine) LoadTable(name string, version uint64, rows *column.Batch) erro
 	if err != nil {
 		return fmt.Errorf("engine: table %s: %w", r.name, err)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	r.rows, r.version = b, version
 	r.loaded++
 	return nil
@@ -250,6 +255,8 @@ func (e *Engine) Counters() Counters {
 // watermarks stay. It is what a restart does to a query of Spark; a restored
 // snapshot of ours forgets nothing.
 func (e *Engine) ForgetSources() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, r := range e.cat.list {
 		if r.pipe != nil {
 			r.pipe.ForgetSources()

@@ -29,6 +29,8 @@ func (e *Engine) Execute(sqlText string) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	old := e.cat
 	e.cat = next
 	if err := e.alerts.rebind(); err != nil {

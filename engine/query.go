@@ -86,7 +86,10 @@ func (e *Engine) systemTable(name string) (*column.Batch, bool) {
 	if base, what, ok := strings.Cut(name, "$"); ok {
 		r := e.cat.find(base)
 		if r != nil && r.kind == KindStreaming && what == "open" {
-			if b, _, ok := r.pipe.Open(); ok {
+			e.mu.Lock()
+			b, _, ok := r.pipe.Open()
+			e.mu.Unlock()
+			if ok {
 				return &column.Batch{Schema: r.schema, Cols: b.Cols, Len: b.Len}, true
 			}
 		}

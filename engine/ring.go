@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"signalbox/engine/column"
 )
 
@@ -9,7 +11,8 @@ type ring struct {
 	schema *column.Schema
 	max    int
 	rows   []ringRow
-	head   int // oldest, once full
+	head   int  // oldest, once full
+	shared bool // a snapshot reads rows
 }
 
 type ringRow struct {
@@ -38,9 +41,19 @@ func (r *ring) add(x Refused, tick int64) uint64 {
 		r.rows = append(r.rows, ringRow{x, tick})
 		return 0
 	}
+	if r.shared {
+		r.rows, r.shared = slices.Clone(r.rows), false
+	}
 	r.rows[r.head] = ringRow{x, tick}
 	r.head = (r.head + 1) % len(r.rows)
 	return 1
+}
+
+// capture is the ring as it is now, for a reader beside it.
+func (r *ring) capture() *ring {
+	r.shared = true
+	c := *r
+	return &c
 }
 
 // each calls f for the rows, oldest first.
@@ -76,6 +89,7 @@ type results struct {
 	order  []int32 // slots by age; stale entries are recognised by seq
 	orderN []uint64
 	next   uint64
+	shared bool // a snapshot reads rows, ids, revs and seq
 }
 
 func newResults(s *column.Schema, max int) *results {
@@ -91,6 +105,9 @@ func (r *results) clear() { *r = *newResults(r.schema, r.max) }
 func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del []bool) (evicted uint64) {
 	if r.max <= 0 {
 		return 0
+	}
+	if r.shared {
+		r.unshare()
 	}
 	for i := range b.Len {
 		slot, known := r.at[ids[i]]
@@ -119,6 +136,20 @@ func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del []bool)
 	}
 	r.compact()
 	return evicted
+}
+
+// capture is the rows as they are now, for a reader beside it.
+func (r *results) capture() *results {
+	r.shared = true
+	return &results{schema: r.schema, max: r.max, rows: r.rows.Frozen(), ids: r.ids, revs: r.revs, seq: r.seq, order: r.order, orderN: r.orderN}
+}
+
+// unshare copies what is written in place; order only grows.
+func (r *results) unshare() {
+	for i, c := range r.rows.Cols {
+		r.rows.Cols[i] = c.Clone()
+	}
+	r.ids, r.revs, r.seq, r.shared = slices.Clone(r.ids), slices.Clone(r.revs), slices.Clone(r.seq), false
 }
 
 func (r *results) slot() int32 {

@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"sync"
+	"weak"
 
 	"github.com/zeebo/xxh3"
 
@@ -16,13 +18,18 @@ import (
 	"signalbox/engine/stream"
 )
 
-// The snapshot format: magic, version, length of the body, body, CRC32C of the
-// body, all integers little endian or varint. A newer version reads older ones.
+// The snapshot format, all integers little endian or varint: magic, version,
+// the body in blocks (length, bytes), a block of length 0, length and CRC32C of
+// the body. Version 1 had the length before a body in one piece, and wrote the
+// state of an operator in one piece. A newer version reads older ones.
 const (
 	snapshotMagic   = "SBXSNAP\n"
-	snapshotVersion = 1
+	snapshotVersion = 2
+	snapshotBlock   = 256 << 10
 	// MaxSnapshotBytes bounds the body of a snapshot.
 	MaxSnapshotBytes = 64 << 30
+	// MaxOpenSnapshots bounds the snapshots that are neither written nor released nor dropped.
+	MaxOpenSnapshots = 1024
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -30,115 +37,343 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // ErrSnapshot is wrapped by the errors of Restore for bytes that are no snapshot, damaged or too new.
 var ErrSnapshot = errors.New("engine: unusable snapshot")
 
-// Snapshot is a point-in-time copy of an Engine's state.
-type Snapshot struct{ body []byte }
-
-// Snapshot captures the state. It is deterministic: replicas at the same entry give the same bytes.
-func (e *Engine) Snapshot() (*Snapshot, error) {
-	var buf bytes.Buffer
-	if err := e.encode(&buf); err != nil {
-		return nil, err
-	}
-	return &Snapshot{body: buf.Bytes()}, nil
+// Snapshot is the state of an Engine at one point in time. Until it is written,
+// released or dropped, Apply saves what it is about to change.
+type Snapshot struct {
+	mu    sync.Mutex // Write, Hash and Release take turns
+	parts []func(s *stream.Encoder)
+	held  *heldState
+	body  []byte // encoded, by Hash
+	hash  uint64
+	err   error
+	done  bool // written to somewhere, or released
 }
 
-// Write writes the snapshot; it may run while the engine applies further entries.
+// heldState is what a snapshot holds in the engine.
+type heldState struct {
+	lock sync.Locker // the engine's
+	caps []*stream.Capture
+	done bool
+}
+
+// release gives everything back; the caller holds the lock.
+func (h *heldState) release() {
+	for _, c := range h.caps {
+		c.Release()
+	}
+	h.caps, h.done = nil, true
+}
+
+// openSnapshot is one that may still be written. A snapshot that was dropped is forgotten.
+type openSnapshot struct {
+	s    weak.Pointer[Snapshot]
+	held *heldState
+}
+
+// sweepSnapshots forgets snapshots that nobody can write any more.
+func (e *Engine) sweepSnapshots() {
+	e.open = slices.DeleteFunc(e.open, func(x openSnapshot) bool {
+		if !x.held.done && x.s.Value() != nil {
+			return false
+		}
+		x.held.release()
+		return true
+	})
+}
+
+// Snapshot captures the state in little time, whatever its size: it is encoded
+// by Write. It is deterministic: replicas at the same entry give the same bytes.
+func (e *Engine) Snapshot() (*Snapshot, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sweepSnapshots()
+	if len(e.open) >= MaxOpenSnapshots {
+		return nil, fmt.Errorf("engine: %d snapshots are open (MaxOpenSnapshots); write, release or drop some", len(e.open))
+	}
+	s := &Snapshot{held: &heldState{lock: &e.mu}}
+	if err := e.capture(s); err != nil {
+		s.held.release()
+		return nil, err
+	}
+	if len(s.held.caps) > 0 {
+		e.open = append(e.open, openSnapshot{weak.Make(s), s.held})
+	}
+	return s, nil
+}
+
+// Write writes the snapshot, once; it may run while the engine applies further entries.
 func (s *Snapshot) Write(w io.Writer) error {
-	head := append([]byte(snapshotMagic), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	binary.LittleEndian.PutUint32(head[8:], snapshotVersion)
-	binary.LittleEndian.PutUint64(head[12:], uint64(len(s.body)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	head := binary.LittleEndian.AppendUint32([]byte(snapshotMagic), snapshotVersion)
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
-	if _, err := w.Write(s.body); err != nil {
+	out := &blockWriter{w: w, buf: make([]byte, 4, 4+snapshotBlock)}
+	if s.body != nil {
+		if _, err := out.Write(s.body); err != nil {
+			return err
+		}
+	} else if err := s.encode(out); err != nil {
 		return err
 	}
-	_, err := w.Write(binary.LittleEndian.AppendUint32(nil, crc32.Checksum(s.body, castagnoli)))
-	return err
+	return out.end()
 }
 
-// Hash identifies the captured state.
-func (s *Snapshot) Hash() uint64 { return xxh3.Hash(s.body) }
+// encode writes the body and gives back what the snapshot held.
+func (s *Snapshot) encode(w io.Writer) error {
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.done:
+		return errors.New("engine: a snapshot is written once; take another one")
+	}
+	h := xxh3.New()
+	enc := stream.NewEncoder(io.MultiWriter(w, h))
+	for _, part := range s.parts {
+		part(enc)
+	}
+	s.err, s.hash = enc.Flush(), h.Sum64()
+	s.release()
+	return s.err
+}
 
-// StateHash is equal on replicas that applied the same entries. It costs as much as a snapshot.
+// Release gives up a snapshot that will not be written.
+func (s *Snapshot) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release()
+}
+
+func (s *Snapshot) release() {
+	s.held.lock.Lock()
+	defer s.held.lock.Unlock()
+	s.held.release()
+	s.done, s.parts = true, nil
+}
+
+// Hash identifies the captured state, 0 when it cannot be encoded. Before
+// Write it encodes the state and keeps that, so that Write can follow.
+func (s *Snapshot) Hash() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.done {
+		var buf bytes.Buffer
+		if s.encode(&buf) == nil {
+			s.body = buf.Bytes()
+		}
+	}
+	return s.hash
+}
+
+// StateHash is equal on replicas that applied the same entries. It costs as much as writing a snapshot.
 func (e *Engine) StateHash() (uint64, error) {
 	s, err := e.Snapshot()
 	if err != nil {
 		return 0, err
 	}
-	return s.Hash(), nil
+	err = s.encode(io.Discard)
+	return s.hash, err
+}
+
+// blockWriter cuts a body into blocks.
+type blockWriter struct {
+	w   io.Writer
+	buf []byte // length of the block, block
+	n   uint64
+	sum uint32
+}
+
+func (b *blockWriter) Write(p []byte) (int, error) {
+	all := len(p)
+	for len(p) > 0 {
+		k := min(len(p), cap(b.buf)-len(b.buf))
+		b.buf, p = append(b.buf, p[:k]...), p[k:]
+		if len(b.buf) == cap(b.buf) {
+			if err := b.flush(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return all, nil
+}
+
+func (b *blockWriter) flush() error {
+	body := b.buf[4:]
+	if len(body) == 0 {
+		return nil
+	}
+	binary.LittleEndian.PutUint32(b.buf, uint32(len(body)))
+	b.n, b.sum = b.n+uint64(len(body)), crc32.Update(b.sum, castagnoli, body)
+	_, err := b.w.Write(b.buf)
+	b.buf = b.buf[:4]
+	return err
+}
+
+func (b *blockWriter) end() error {
+	if err := b.flush(); err != nil {
+		return err
+	}
+	tail := binary.LittleEndian.AppendUint64(make([]byte, 4, 16), b.n)
+	_, err := b.w.Write(binary.LittleEndian.AppendUint32(tail, b.sum))
+	return err
 }
 
 // Restore reads a snapshot into a new engine; nothing is returned unless all of it verified.
 func Restore(r io.Reader, opt Options) (*Engine, error) {
-	head := make([]byte, len(snapshotMagic)+12)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return nil, fmt.Errorf("%w: header: %v", ErrSnapshot, err)
-	}
-	if string(head[:8]) != snapshotMagic {
-		return nil, fmt.Errorf("%w: it does not begin as a snapshot", ErrSnapshot)
-	}
-	if v := binary.LittleEndian.Uint32(head[8:]); v == 0 || v > snapshotVersion {
-		return nil, fmt.Errorf("%w: version %d, this program reads up to %d; use the newer program", ErrSnapshot, v, snapshotVersion)
-	}
-	n := binary.LittleEndian.Uint64(head[12:])
-	if n > MaxSnapshotBytes {
-		return nil, fmt.Errorf("%w: it says it has %d bytes", ErrSnapshot, n)
-	}
-	var body bytes.Buffer
-	if got, err := io.CopyN(&body, r, int64(n)); err != nil {
-		return nil, fmt.Errorf("%w: it ends after %d of %d bytes", ErrSnapshot, got, n)
-	}
-	var sum [4]byte
-	if _, err := io.ReadFull(r, sum[:]); err != nil {
-		return nil, fmt.Errorf("%w: checksum: %v", ErrSnapshot, err)
-	}
-	if binary.LittleEndian.Uint32(sum[:]) != crc32.Checksum(body.Bytes(), castagnoli) {
-		return nil, fmt.Errorf("%w: checksum mismatch", ErrSnapshot)
+	body, version, err := readBody(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	e := New(opt)
-	if err := e.decode(body.Bytes()); err != nil {
+	if err := e.decode(body, version); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
 	return e, nil
 }
 
-func (e *Engine) encode(w io.Writer) error {
-	s := stream.NewEncoder(w)
-	s.Uvarint(e.last)
-	s.Varint(e.tick)
-	s.Bool(e.ended)
-	e.encodeCounters(s)
-	encodeRing(s, e.rejected)
-	s.Uvarint(uint64(len(e.cat.list)))
-	for _, r := range e.cat.list {
-		s.String(string(r.kind))
-		s.String(r.text)
-		s.Uvarint(r.version)
-		switch r.kind {
-		case KindStream:
-			s.Bool(r.certified)
-			s.Varint(r.low)
-			s.Varint(int64(r.agentsComplete))
-			s.Varint(int64(r.agentsTotal))
-			encodeRing(s, r.late)
-			encodeRing(s, r.rejected)
-		case KindStatic:
-			s.Uvarint(r.loaded)
-			s.Rows(r.rows)
-		case KindStreaming:
-			s.Varint(r.now)
-			s.Varint(r.opts.AllowedLateness)
-			r.pipe.Save(s)
-			encodeResults(s, r.results)
-		}
+// readBody reads and verifies all of a snapshot, and not a byte beyond it.
+func readBody(r io.Reader) ([]byte, uint32, error) {
+	head := make([]byte, len(snapshotMagic)+4)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, 0, fmt.Errorf("header: %v", err)
 	}
-	e.alerts.encode(s)
-	return s.Flush()
+	if string(head[:len(snapshotMagic)]) != snapshotMagic {
+		return nil, 0, errors.New("it does not begin as a snapshot")
+	}
+	version := binary.LittleEndian.Uint32(head[len(snapshotMagic):])
+	var body bytes.Buffer
+	var err error
+	switch version {
+	case 1:
+		err = readPiece(r, &body)
+	case snapshotVersion:
+		err = readBlocks(r, &body)
+	default:
+		err = fmt.Errorf("version %d, this program reads up to %d; use the newer program", version, snapshotVersion)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	var sum [4]byte
+	if _, err := io.ReadFull(r, sum[:]); err != nil {
+		return nil, 0, fmt.Errorf("checksum: %v", err)
+	}
+	if binary.LittleEndian.Uint32(sum[:]) != crc32.Checksum(body.Bytes(), castagnoli) {
+		return nil, 0, errors.New("checksum mismatch")
+	}
+	return body.Bytes(), version, nil
 }
 
-func (e *Engine) decode(body []byte) error {
-	d := stream.NewDecoder(bytes.NewReader(body))
+func readPiece(r io.Reader, body *bytes.Buffer) error {
+	var size [8]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return fmt.Errorf("header: %v", err)
+	}
+	n := binary.LittleEndian.Uint64(size[:])
+	if n > MaxSnapshotBytes {
+		return fmt.Errorf("it says it has %d bytes", n)
+	}
+	if got, err := io.CopyN(body, r, int64(n)); err != nil {
+		return fmt.Errorf("it ends after %d of %d bytes", got, n)
+	}
+	return nil
+}
+
+func readBlocks(r io.Reader, body *bytes.Buffer) error {
+	var size [8]byte
+	for {
+		if _, err := io.ReadFull(r, size[:4]); err != nil {
+			return fmt.Errorf("it ends after %d bytes", body.Len())
+		}
+		n := binary.LittleEndian.Uint32(size[:])
+		if n == 0 {
+			break
+		}
+		if n > snapshotBlock || body.Len()+int(n) > MaxSnapshotBytes {
+			return fmt.Errorf("a block of %d bytes after %d", n, body.Len())
+		}
+		if _, err := io.CopyN(body, r, int64(n)); err != nil {
+			return fmt.Errorf("it ends after %d bytes", body.Len())
+		}
+	}
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return fmt.Errorf("it ends after %d bytes", body.Len())
+	}
+	if n := binary.LittleEndian.Uint64(size[:]); n != uint64(body.Len()) {
+		return fmt.Errorf("it has %d of %d bytes", body.Len(), n)
+	}
+	return nil
+}
+
+// capture takes the state, part by part in the order in which it is written.
+func (e *Engine) capture(s *Snapshot) error {
+	var err error
+	now := func(encode func(s *stream.Encoder)) {
+		var buf bytes.Buffer
+		enc := stream.NewEncoder(&buf)
+		encode(enc)
+		err = errors.Join(err, enc.Flush())
+		s.parts = append(s.parts, func(s *stream.Encoder) { s.Raw(buf.Bytes()) })
+	}
+	later := func(part func(s *stream.Encoder)) { s.parts = append(s.parts, part) }
+	ring := func(r *ring) {
+		c := r.capture()
+		later(func(s *stream.Encoder) { encodeRing(s, c) })
+	}
+	now(func(s *stream.Encoder) {
+		s.Uvarint(e.last)
+		s.Varint(e.tick)
+		s.Bool(e.ended)
+		e.encodeCounters(s)
+	})
+	ring(e.rejected)
+	now(func(s *stream.Encoder) { s.Uvarint(uint64(len(e.cat.list))) })
+	for _, r := range e.cat.list {
+		now(r.encodeHead)
+		switch r.kind {
+		case KindStream:
+			ring(r.late)
+			ring(r.rejected)
+		case KindStatic:
+			rows := r.rows.Frozen()
+			later(func(s *stream.Encoder) { s.Rows(rows) })
+		case KindStreaming:
+			pipe, perr := r.pipe.Capture(s.held.lock)
+			if perr != nil {
+				return fmt.Errorf("engine: %s: %w", r.name, perr)
+			}
+			s.held.caps = append(s.held.caps, pipe)
+			results := r.results.capture()
+			later(pipe.Write)
+			later(func(s *stream.Encoder) { encodeResults(s, results) })
+		}
+	}
+	now(e.alerts.encode)
+	return err
+}
+
+// encodeHead writes what is small of a relation.
+func (r *relation) encodeHead(s *stream.Encoder) {
+	s.String(string(r.kind))
+	s.String(r.text)
+	s.Uvarint(r.version)
+	switch r.kind {
+	case KindStream:
+		s.Bool(r.certified)
+		s.Varint(r.low)
+		s.Varint(int64(r.agentsComplete))
+		s.Varint(int64(r.agentsTotal))
+	case KindStatic:
+		s.Uvarint(r.loaded)
+	case KindStreaming:
+		s.Varint(r.now)
+		s.Varint(r.opts.AllowedLateness)
+	}
+}
+
+func (e *Engine) decode(body []byte, version uint32) error {
+	d := stream.NewDecoder(bytes.NewReader(body), version)
 	e.last, e.tick, e.ended = d.Uvarint(), d.Varint(), d.Bool()
 	e.decodeCounters(d)
 	decodeRing(d, e.rejected)

@@ -102,7 +102,7 @@ func moveState(from, to *stream.Pipeline) error {
 	if err := s.Flush(); err != nil {
 		return err
 	}
-	d := stream.NewDecoder(&buf)
+	d := stream.NewDecoder(&buf, snapshotVersion)
 	to.Load(d)
 	return d.Err()
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"math/bits"
+	"slices"
 
 	"signalbox/engine/agg"
 )
@@ -54,7 +55,9 @@ func (o *paneOp) pack(pn *pane) {
 				o.mergeErr = err
 			}
 		}
-		clearAccs(pn.accs, g)
+		if pn.caps == nil {
+			clearAccs(pn.accs, g)
+		}
 		n++
 	})
 	var buf bytes.Buffer
@@ -62,15 +65,17 @@ func (o *paneOp) pack(pn *pane) {
 	saveAccs(e, packed, int(n))
 	e.fail(e.w.Flush())
 	if e.err != nil { // an accumulator that cannot be encoded stays as it is: nothing was lost
-		o.refill(pn, packed)
+		if pn.caps == nil {
+			o.refill(pn, packed)
+		}
 		return
 	}
 	pn.packed = bytes.Clone(buf.Bytes())
 	o.closedBytes += packedBytes(pn)
-	if len(o.spare) < 4 {
+	if pn.caps == nil && len(o.spare) < 4 {
 		o.spare = append(o.spare, spareAccs{pn.accs, pn.size})
 	}
-	pn.accs, pn.size, pn.touched = nil, 0, nil
+	pn.accs, pn.size, pn.touched, pn.caps = nil, 0, nil, nil
 	if o.cur == pn { // the next row for it must unpack it
 		o.cur = nil
 	}
@@ -97,7 +102,7 @@ func (o *paneOp) unpack(pn *pane) {
 	if d.err != nil { // the bytes were made by pack or verified by a checksum
 		panic("stream: packed window: " + d.err.Error())
 	}
-	pn.packed, pn.accs = nil, o.calls.newAccs()
+	pn.packed, pn.accs, pn.has = nil, o.calls.newAccs(), slices.Clone(pn.has)
 	o.reserve(pn)
 	o.refill(pn, packed)
 }

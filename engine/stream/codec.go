@@ -92,6 +92,7 @@ func (e *encoder) rows(b *column.Batch) {
 type decoder struct {
 	r   *bufio.Reader
 	err error
+	v1  bool // written by version 1, which wrote the state of an operator in one piece
 }
 
 func newDecoder(r io.Reader) *decoder { return &decoder{r: bufio.NewReaderSize(r, 64<<10)} }
@@ -237,6 +238,7 @@ func (s *Encoder) Varint(v int64)       { s.e.varint(v) }
 func (s *Encoder) Bool(v bool)          { s.e.bool(v) }
 func (s *Encoder) String(v string)      { s.e.str(v) }
 func (s *Encoder) Bytes(v []byte)       { s.e.bytes(v) }
+func (s *Encoder) Raw(v []byte)         { s.e.Write(v) }
 func (s *Encoder) Rows(b *column.Batch) { s.e.rows(b) }
 
 // Flush writes what is buffered.
@@ -250,8 +252,12 @@ func (s *Encoder) Flush() error {
 // Decoder reads what an Encoder wrote. After an error every read gives zero.
 type Decoder struct{ d *decoder }
 
-// NewDecoder returns a decoder.
-func NewDecoder(r io.Reader) *Decoder { return &Decoder{newDecoder(r)} }
+// NewDecoder returns a decoder of what a version of the snapshot format wrote.
+func NewDecoder(r io.Reader, version uint32) *Decoder {
+	d := newDecoder(r)
+	d.v1 = version == 1
+	return &Decoder{d}
+}
 
 func (s *Decoder) Uvarint() uint64      { return s.d.uvarint() }
 func (s *Decoder) Varint() int64        { return s.d.varint() }
@@ -261,9 +267,8 @@ func (s *Decoder) Bytes() []byte        { return s.d.bytes() }
 func (s *Decoder) Rows(b *column.Batch) { s.d.rows(b) }
 func (s *Decoder) Err() error           { return s.d.err }
 
-// Save writes the state of a pipeline.
-func (p *Pipeline) Save(s *Encoder) {
-	e := s.e
+// saveHead writes the state of a pipeline that belongs to no operator.
+func (p *Pipeline) saveHead(e *encoder) {
 	e.varint(p.wm)
 	e.varint(p.age)
 	e.uvarint(p.index)
@@ -278,9 +283,23 @@ func (p *Pipeline) Save(s *Encoder) {
 		e.varint(m.evict)
 	}
 	e.int(len(p.ops))
-	for _, op := range p.ops {
-		op.save(e)
+}
+
+// noLock is for a capture that nothing runs beside.
+type noLock struct{}
+
+func (noLock) Lock()   {}
+func (noLock) Unlock() {}
+
+// Save writes the state of a pipeline at once.
+func (p *Pipeline) Save(s *Encoder) {
+	c, err := p.Capture(noLock{})
+	if err != nil {
+		s.e.fail(err)
+		return
 	}
+	c.Write(s)
+	c.Release()
 }
 
 // Load reads the state of a pipeline compiled from the same query.

@@ -19,6 +19,7 @@ type dedupOp struct {
 	keys  *keys
 	ctx   expr.Context
 	until []int64 // per key: forgotten when <= watermark
+	caps  captures
 	wait  expiries
 	sel   []int32
 	late  []int32
@@ -75,6 +76,7 @@ func (o *dedupOp) push(c *chunk) {
 		if o.until[g] != absent {
 			continue
 		}
+		o.caps.beforeOne(g)
 		o.until[g] = o.expiry(c.b, int(r))
 		if o.until[g] != never {
 			o.wait.push(expiry{o.until[g], g})
@@ -135,6 +137,7 @@ func (o *dedupOp) close() {
 			if !ok {
 				break
 			}
+			o.caps.beforeOne(x.n)
 			o.until[x.n] = absent
 			o.keys.table.Remove(x.n)
 		}
@@ -147,24 +150,33 @@ func (o *dedupOp) size() (keys, bytes int64) {
 	return int64(o.keys.table.Live()), int64(o.keys.table.Bytes() + 8*len(o.until) + 16*len(o.wait))
 }
 
-func (o *dedupOp) save(e *encoder) {
-	saveTable(e, o.keys.table)
-	e.int(len(o.until))
-	for _, u := range o.until {
-		e.varint(u)
+func (o *dedupOp) capture(c *Capture) func(e *encoder) {
+	table := c.table(o.keys.table)
+	groups := c.groups(&o.caps, nil, len(o.until), groupState{ages: o.until})
+	return func(e *encoder) {
+		table(e)
+		groups.write(e, c.lock)
 	}
 }
 
+func (o *dedupOp) save(e *encoder) { saveCaptured(e, o) }
+
 func (o *dedupOp) load(d *decoder) {
-	loadTable(d, o.keys.table)
-	n := d.int()
-	if n > o.keys.table.Len() {
-		d.fail(errState)
-		return
+	if d.v1 {
+		loadTable(d, o.keys.table)
+		for n := d.int(); n > 0 && d.err == nil; n-- {
+			o.until = append(o.until, d.varint())
+		}
+	} else {
+		loadTableBlocks(d, o.keys.table)
+		var s groupState
+		loadGroups(d, nil, &s, false, true)
+		o.until = s.ages
 	}
-	for g := range n {
-		u := d.varint()
-		o.until = append(o.until, u)
+	if len(o.until) > o.keys.table.Len() {
+		d.fail(errState)
+	}
+	for g, u := range o.until {
 		if u != absent && u != never {
 			o.wait.push(expiry{u, int32(g)})
 		}

@@ -21,6 +21,7 @@ type rowStore struct {
 	count   uint64 // rows ever stored: gives seq
 	live    int64
 	wait    expiries
+	caps    rowCaptures
 }
 
 func newRowStore(s *column.Schema) *rowStore { return &rowStore{rows: column.NewBatch(s, 0)} }
@@ -28,6 +29,7 @@ func newRowStore(s *column.Schema) *rowStore { return &rowStore{rows: column.New
 // add stores row r of b; at is when it can be forgotten (never = not).
 func (s *rowStore) add(b *column.Batch, r int, id RowID, gid int32, matched bool, at int64) int32 {
 	slot := s.slot()
+	s.caps.before(slot)
 	for i, c := range s.rows.Cols {
 		d := column.NullDatum
 		if b.Cols[i] != nil {
@@ -101,6 +103,7 @@ func (s *rowStore) remove(slot int32) {
 			s.tail[g] = prev
 		}
 	}
+	s.caps.before(slot)
 	s.alive[slot] = false
 	s.live--
 	s.free = append(s.free, slot)
@@ -129,10 +132,30 @@ func (s *rowStore) bytes() int64 {
 	return int64(s.rows.Len) * int64(48+12*len(s.rows.Cols))
 }
 
-func (s *rowStore) save(e *encoder) {
-	e.uvarint(s.count)
-	e.int(s.rows.Len)
-	for r := range s.rows.Len {
+// match marks a row that found another one.
+func (s *rowStore) match(slot int32) {
+	if !s.matched[slot] {
+		s.caps.before(slot)
+		s.matched[slot] = true
+	}
+}
+
+// capture returns what writes the rows as of now.
+func (s *rowStore) capture(c *Capture) func(e *encoder) {
+	count, free := s.count, slices.Clone(s.free)
+	rows := c.rows(&s.caps, s.rows.Len, s.encode)
+	return func(e *encoder) {
+		e.uvarint(count)
+		rows.write(e, c.lock)
+		e.int(len(free))
+		for _, f := range free {
+			e.int(int(f))
+		}
+	}
+}
+
+func (s *rowStore) encode(e *encoder, from, to int) {
+	for r := from; r < to; r++ {
 		if e.bool(s.alive[r]); !s.alive[r] {
 			continue
 		}
@@ -143,10 +166,6 @@ func (s *rowStore) save(e *encoder) {
 		for _, c := range s.rows.Cols {
 			e.datum(c.Type, c.Datum(r))
 		}
-	}
-	e.int(len(s.free))
-	for _, f := range s.free {
-		e.int(int(f))
 	}
 }
 

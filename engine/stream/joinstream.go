@@ -315,7 +315,8 @@ func (s *joinSide) match(c *chunk, other *joinSide) {
 	o.ids = o.ids[:0]
 	for _, i := range passed {
 		r, slot := int(s.rows[i]), s.slots[i]
-		s.hit[r], other.store.matched[slot] = true, true
+		s.hit[r] = true
+		other.store.match(slot)
 		l, x := c.id(o.p, r), other.store.ids[slot]
 		if s.no == 1 {
 			l, x = x, l
@@ -363,7 +364,7 @@ func (s *joinSide) semi(c *chunk, other *joinSide, passed []int32) {
 			continue
 		}
 		if !other.store.matched[slot] {
-			other.store.matched[slot] = true
+			other.store.match(slot)
 			gone = append(gone, slot)
 			o.ids = append(o.ids, other.store.ids[slot])
 			takeBatch(o.out, other.store.rows, []int32{slot})
@@ -490,15 +491,23 @@ func (o *streamJoinOp) size() (keys, bytes int64) {
 	return l.live + r.live, l.bytes() + r.bytes() + int64(o.side[0].keys.table.Bytes())
 }
 
-func (o *streamJoinOp) save(e *encoder) {
-	saveTable(e, o.side[0].keys.table)
-	for i := range o.side {
-		o.side[i].store.save(e)
+func (o *streamJoinOp) capture(c *Capture) func(e *encoder) {
+	table, a, b := c.table(o.side[0].keys.table), o.side[0].store.capture(c), o.side[1].store.capture(c)
+	return func(e *encoder) {
+		table(e)
+		a(e)
+		b(e)
 	}
 }
 
+func (o *streamJoinOp) save(e *encoder) { saveCaptured(e, o) }
+
 func (o *streamJoinOp) load(d *decoder) {
-	loadTable(d, o.side[0].keys.table)
+	if d.v1 {
+		loadTable(d, o.side[0].keys.table)
+	} else {
+		loadTableBlocks(d, o.side[0].keys.table)
+	}
 	for i := range o.side {
 		s := &o.side[i]
 		s.store.load(d, o.side[0].keys.table.Len(), s.expiryOf)

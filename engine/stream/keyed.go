@@ -32,6 +32,7 @@ type keyedOp struct {
 	rows    []int32
 	pos     []int
 	over    bool
+	caps    captures
 }
 
 func newKeyedOp(p *Pipeline, n *plan.Aggregate, next operator) *keyedOp {
@@ -60,6 +61,9 @@ func (o *keyedOp) push(c *chunk) {
 		return
 	}
 	o.reserve()
+	if o.caps != nil {
+		o.caps.before(gids)
+	}
 	for _, g := range gids {
 		o.touched[g>>6] |= 1 << (g & 63)
 	}
@@ -145,6 +149,7 @@ func (o *keyedOp) emitAll() {
 
 func (o *keyedOp) emit(g int32, del bool) {
 	e := &o.emitB
+	o.caps.beforeOne(g)
 	o.revs[g]++
 	if o.inner {
 		for i, skip := range o.skip {
@@ -211,17 +216,34 @@ func (o *keyedOp) size() (keys, bytes int64) {
 	return live, int64(o.keys.table.Bytes()+bytesOf(o.accs)+4*len(o.revs)+8*len(o.touched)) + o.ages.bytes()
 }
 
-func (o *keyedOp) save(e *encoder) {
-	saveTable(e, o.keys.table)
-	e.int(len(o.revs))
-	for _, r := range o.revs {
-		e.uvarint(uint64(r))
+func (o *keyedOp) capture(c *Capture) func(e *encoder) {
+	table := c.table(o.keys.table)
+	groups := c.groups(&o.caps, o.calls, len(o.revs), groupState{accs: o.accs, revs: o.revs, ages: o.ages.last})
+	return func(e *encoder) {
+		table(e)
+		groups.write(e, c.lock)
 	}
-	saveAccs(e, o.accs, len(o.revs))
-	o.ages.save(e)
 }
 
+func (o *keyedOp) save(e *encoder) { saveCaptured(e, o) }
+
 func (o *keyedOp) load(d *decoder) {
+	if d.v1 {
+		o.loadV1(d)
+		return
+	}
+	loadTableBlocks(d, o.keys.table)
+	s := groupState{accs: o.accs}
+	n := loadGroups(d, o.calls, &s, true, o.ttl > 0)
+	if n != o.keys.table.Len() || d.err != nil {
+		d.fail(errState)
+		return
+	}
+	o.revs, o.touched = s.revs, make([]uint64, (n+63)/64)
+	o.ages.restore(s.ages)
+}
+
+func (o *keyedOp) loadV1(d *decoder) {
 	loadTable(d, o.keys.table)
 	n := d.int()
 	if n != o.keys.table.Len() {
@@ -325,9 +347,18 @@ func (a *ages) load(d *decoder, n int) {
 		d.fail(errState)
 		return
 	}
-	a.last, a.in = make([]int64, k), make([]bool, k)
-	for g := range k {
-		if a.last[g] = d.varint(); a.last[g] != unseen {
+	last := make([]int64, 0, min(k, 1<<16))
+	for i := 0; i < k && d.err == nil; i++ {
+		last = append(last, d.varint())
+	}
+	a.restore(last)
+}
+
+// restore takes the last event times of all groups.
+func (a *ages) restore(last []int64) {
+	a.last, a.in = last, make([]bool, len(last))
+	for g, t := range last {
+		if t != unseen {
 			a.wait(int32(g))
 		}
 	}

@@ -79,7 +79,8 @@ type pane struct {
 	sel     []int32  // rows of the current batch
 	gids    []int32
 	listed  bool
-	packed  []byte // the state of an emitted window; then accs is nil
+	packed  []byte // the state of an emitted window; then accs is nil and has is never written
+	caps    captures
 }
 
 func newPaneOp(p *Pipeline, n *plan.Aggregate, next operator, m *mark) *paneOp {
@@ -424,6 +425,9 @@ func (o *paneOp) add(pn *pane, gids, sel []int32) {
 			o.refs[g]++
 		}
 	}
+	if pn.caps != nil {
+		pn.caps.before(gids)
+	}
 	if pn.touched != nil && (o.p.mode != plan.Append || o.isEmitted(pn)) {
 		o.dirty = true
 		for _, g := range gids {
@@ -465,24 +469,27 @@ func (o *paneOp) reserve(pn *pane) {
 
 // recycle empties a pane and keeps its memory for a later window.
 func (o *paneOp) recycle(pn *pane) {
-	eachBit(pn.has, func(g int32) {
-		clearAccs(pn.accs, g)
-		o.refs[g]--
-	})
+	eachBit(pn.has, func(g int32) { o.refs[g]-- })
+	o.held -= int64(pn.n)
+	if o.cur == pn {
+		o.cur = nil
+	}
 	if pn.packed != nil {
 		o.closedBytes -= packedBytes(pn)
+		return
 	}
-	o.held -= int64(pn.n)
+	if pn.caps != nil { // a capture reads it: it is theirs now
+		return
+	}
+	if len(o.free) >= 4 {
+		return
+	}
+	eachBit(pn.has, func(g int32) { clearAccs(pn.accs, g) })
 	clear(pn.has)
 	clear(pn.touched)
 	clear(pn.revs)
 	pn.n = 0
-	if o.cur == pn {
-		o.cur = nil
-	}
-	if pn.packed == nil && len(o.free) < 4 {
-		o.free = append(o.free, pn)
-	}
+	o.free = append(o.free, pn)
 }
 
 // sweep forgets keys that no pane holds, once they may be the majority: a key

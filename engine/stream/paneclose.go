@@ -236,6 +236,7 @@ func (o *paneOp) revision(panes []*pane, g int32) uint32 {
 		return o.passes
 	}
 	pn := panes[0]
+	pn.caps.beforeOne(g)
 	pn.revs[g]++
 	return pn.revs[g]
 }
@@ -319,78 +320,4 @@ func (o *paneOp) lastEnd(pn *pane) int64 {
 		return pn.span.Start + o.spec.Size
 	}
 	return pn.span.End
-}
-
-func (o *paneOp) save(e *encoder) {
-	e.varint(o.emitted)
-	e.varint(o.revisedAt)
-	e.bool(o.dirty)
-	e.uvarint(uint64(o.sweeps))
-	e.uvarint(uint64(o.passes))
-	e.varint(o.gaveUp)
-	saveTable(e, o.keys.table)
-	e.int(len(o.panes))
-	for _, pn := range o.panes {
-		e.varint(pn.span.Start)
-		e.varint(pn.span.End)
-		e.int(pn.size)
-		e.words(pn.has)
-		if e.bool(pn.packed != nil); pn.packed != nil {
-			e.bytes(pn.packed)
-			continue
-		}
-		e.words(pn.touched)
-		e.int(len(pn.revs))
-		for _, r := range pn.revs {
-			e.uvarint(uint64(r))
-		}
-		saveAccs(e, pn.accs, pn.size)
-	}
-}
-
-func (o *paneOp) load(d *decoder) {
-	o.emitted, o.revisedAt, o.dirty = d.varint(), d.varint(), d.bool()
-	o.sweeps, o.passes, o.gaveUp = uint32(d.uvarint()), uint32(d.uvarint()), d.varint()
-	loadTable(d, o.keys.table)
-	o.refs = make([]uint32, o.keys.table.Len())
-	for n := d.int(); n > 0 && d.err == nil; n-- {
-		pn := &pane{}
-		pn.span = window.Span{Start: d.varint(), End: d.varint()}
-		pn.size = d.int()
-		pn.has = d.words()
-		if d.bool() {
-			if pn.packed = d.bytes(); len(pn.has)*64 > len(o.refs)+63 || d.err != nil {
-				d.fail(errState)
-				return
-			}
-			o.count(pn)
-			o.closedBytes += packedBytes(pn)
-			o.panes = append(o.panes, pn)
-			continue
-		}
-		pn.accs, pn.touched = o.calls.newAccs(), d.words()
-		for k := d.int(); k > 0 && d.err == nil; k-- {
-			pn.revs = append(pn.revs, uint32(d.uvarint()))
-		}
-		if pn.size > len(o.refs) || len(pn.has) != (pn.size+63)/64 || d.err != nil {
-			d.fail(errState)
-			return
-		}
-		loadAccs(d, pn.accs, pn.size)
-		o.count(pn)
-		o.panes = append(o.panes, pn)
-	}
-}
-
-// count takes the groups of a restored pane into the accounts.
-func (o *paneOp) count(pn *pane) {
-	for i, word := range pn.has {
-		for ; word != 0; word &= word - 1 {
-			if g := i*64 + bits.TrailingZeros64(word); g < len(o.refs) {
-				o.refs[g]++
-				pn.n++
-				o.held++
-			}
-		}
-	}
 }

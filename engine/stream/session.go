@@ -39,6 +39,9 @@ type sessionOp struct {
 	rows  []int32
 	fail  error
 	over  bool
+
+	caps    captures    // of slots
+	rowCaps rowCaptures // of lists
 }
 
 type session struct {
@@ -94,6 +97,7 @@ func (o *sessionOp) push(c *chunk) {
 	for i, s := range o.slot {
 		o.slot[i] = o.final(s)
 	}
+	o.caps.before(o.slot)
 	o.calls.add(&o.ctx, o.accs, o.slot, sel)
 	for _, f := range o.ctx.Errors {
 		o.p.refuse(c, int(f.Row), "expression", f.Err)
@@ -135,6 +139,7 @@ func (o *sessionOp) spansOf(c *chunk, t, gap *column.Column, sel []int32) []int3
 
 // place finds or makes the session that a span belongs to, merging what it touches.
 func (o *sessionOp) place(g int32, x window.Span) int32 {
+	o.rowCaps.before(g)
 	list := o.lists[g]
 	x, lo, hi := window.Touching(list, func(s session) window.Span { return s.Span }, x)
 	var slot int32
@@ -166,6 +171,7 @@ func (o *sessionOp) newSlot() int32 {
 
 // merge folds session slot b into a; rows of this batch that were placed in b follow.
 func (o *sessionOp) merge(a, b int32) {
+	o.caps.beforeOne(a)
 	for _, acc := range o.accs {
 		if err := acc.Merge(a, acc, b); err != nil {
 			o.fail = err
@@ -187,6 +193,7 @@ func (o *sessionOp) final(s int32) int32 {
 func (o *sessionOp) release() {
 	for _, s := range o.gone {
 		o.into[s] = -1
+		o.caps.beforeOne(s)
 		clearAccs(o.accs, s)
 		o.free = append(o.free, s)
 	}
@@ -252,6 +259,8 @@ func (o *sessionOp) emit(mark int64, forget bool) {
 		return
 	}
 	for _, x := range out {
+		o.caps.beforeOne(x.slot)
+		o.rowCaps.before(x.g)
 		clearAccs(o.accs, x.slot)
 		o.free = append(o.free, x.slot)
 		o.held--
@@ -267,15 +276,27 @@ func (o *sessionOp) size() (keys, bytes int64) {
 	return o.held, int64(o.keys.table.Bytes()+bytesOf(o.accs)+24*len(o.lists)) + 24*o.held
 }
 
-func (o *sessionOp) save(e *encoder) {
-	saveTable(e, o.keys.table)
-	e.int(o.slots)
-	e.int(len(o.free))
-	for _, s := range o.free {
-		e.int(int(s))
+func (o *sessionOp) capture(c *Capture) func(e *encoder) {
+	table, slots, free := c.table(o.keys.table), o.slots, slices.Clone(o.free)
+	lists := c.rows(&o.rowCaps, len(o.lists), o.encode)
+	groups := c.groups(&o.caps, o.calls, o.slots, groupState{accs: o.accs})
+	return func(e *encoder) {
+		table(e)
+		e.int(slots)
+		e.int(len(free))
+		for _, s := range free {
+			e.int(int(s))
+		}
+		lists.write(e, c.lock)
+		groups.write(e, c.lock)
 	}
-	e.int(len(o.lists))
-	for _, list := range o.lists {
+}
+
+func (o *sessionOp) save(e *encoder) { saveCaptured(e, o) }
+
+// encode writes the sessions of some keys.
+func (o *sessionOp) encode(e *encoder, from, to int) {
+	for _, list := range o.lists[from:to] {
 		e.int(len(list))
 		for _, s := range list {
 			e.varint(s.Start)
@@ -283,11 +304,14 @@ func (o *sessionOp) save(e *encoder) {
 			e.int(int(s.slot))
 		}
 	}
-	saveAccs(e, o.accs, o.slots)
 }
 
 func (o *sessionOp) load(d *decoder) {
-	loadTable(d, o.keys.table)
+	if d.v1 {
+		loadTable(d, o.keys.table)
+	} else {
+		loadTableBlocks(d, o.keys.table)
+	}
 	o.slots = d.int()
 	for n := d.int(); n > 0 && d.err == nil; n-- {
 		o.free = append(o.free, int32(d.int()))
@@ -315,5 +339,11 @@ func (o *sessionOp) load(d *decoder) {
 	for range o.slots {
 		o.into = append(o.into, -1)
 	}
-	loadAccs(d, o.accs, o.slots)
+	if d.v1 {
+		loadAccs(d, o.accs, o.slots)
+		return
+	}
+	if n := loadGroups(d, o.calls, &groupState{accs: o.accs}, false, false); n != o.slots {
+		d.fail(errState)
+	}
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"signalbox/engine/agg"
 	"signalbox/engine/column"
@@ -35,6 +36,7 @@ type totalOp struct {
 	gids  []int32
 	sel   []int32
 	pos   []int
+	caps  rowCaptures
 }
 
 func newTotalOp(p *Pipeline, n *plan.Aggregate, next operator) *totalOp {
@@ -81,6 +83,7 @@ func (o *totalOp) push(c *chunk) {
 
 // replace takes back what an inner key contributed and adds what it contributes now.
 func (o *totalOp) replace(c *chunk, r, key int32, gone bool) {
+	o.caps.before(key)
 	o.reserve(int(key) + 1)
 	if g := o.group[key]; g >= 0 {
 		o.move(g, key, -1)
@@ -272,14 +275,25 @@ func (o *totalOp) size() (keys, bytes int64) {
 	return int64(len(o.size_)), n*per + int64(o.keys.table.Bytes())
 }
 
-func (o *totalOp) save(e *encoder) {
-	saveTable(e, o.keys.table)
-	e.int(len(o.size_))
-	for _, r := range o.revs {
-		e.uvarint(uint64(r))
+func (o *totalOp) capture(c *Capture) func(e *encoder) {
+	table, revs := c.table(o.keys.table), slices.Clone(o.revs)
+	keys := c.rows(&o.caps, len(o.group), o.encode)
+	return func(e *encoder) {
+		table(e)
+		e.int(len(revs))
+		for _, r := range revs {
+			e.uvarint(uint64(r))
+		}
+		keys.write(e, c.lock)
 	}
-	e.int(len(o.group))
-	for k, g := range o.group {
+}
+
+func (o *totalOp) save(e *encoder) { saveCaptured(e, o) }
+
+// encode writes what is known of some inner keys.
+func (o *totalOp) encode(e *encoder, from, to int) {
+	for k := from; k < to; k++ {
+		g := o.group[k]
 		e.varint(int64(g))
 		if g < 0 {
 			continue
@@ -294,7 +308,11 @@ func (o *totalOp) save(e *encoder) {
 }
 
 func (o *totalOp) load(d *decoder) {
-	loadTable(d, o.keys.table)
+	if d.v1 {
+		loadTable(d, o.keys.table)
+	} else {
+		loadTableBlocks(d, o.keys.table)
+	}
 	groups := d.int()
 	if groups != o.keys.table.Len() {
 		d.fail(errState)
