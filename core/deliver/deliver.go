@@ -170,9 +170,12 @@ func (d *Delivery) flush(ctx context.Context) {
 	}
 	slices.SortFunc(a.Cursors, func(x, y fsm.SinkCursor) int { return cmp.Compare(x.Name, y.Name) })
 	if _, err := d.opts.Submit.Submit(ctx, fsm.SinkAckItem(a)); err != nil && ctx.Err() == nil {
-		for _, c := range a.Cursors { // an acknowledgement may come twice
+		for _, c := range a.Cursors { // an acknowledgement may come twice, a refusal too: better than never
 			d.ack(c.Name, c.UpTo, nil)
 		}
+		d.mu.Lock()
+		d.refused = append(a.Refused, d.refused...)
+		d.mu.Unlock()
 	}
 }
 

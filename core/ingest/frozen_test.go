@@ -20,8 +20,8 @@ type follower struct {
 }
 
 func (*follower) Begin([]byte) (func(context.Context) (any, error), error) { panic("a follower") }
-func (*follower) IsLeader() bool                                          { return false }
-func (*follower) Ready() bool                                             { return false }
+func (*follower) IsLeader() bool                                           { return false }
+func (*follower) Ready() bool                                              { return false }
 
 func (f *follower) Leader() (string, string) {
 	f.mu.Lock()

@@ -1,9 +1,11 @@
 package outbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"signalbox/core/codec"
@@ -150,13 +152,16 @@ func (o *Outbox) loadSegment(l *log, in io.Reader, r *codec.Reader) error {
 	if err := r.Err(); err != nil {
 		return err
 	}
-	if size > uint64(o.opts.SegmentBytes)+(64<<20) {
+	if size > math.MaxInt64 {
 		return fmt.Errorf("outbox: snapshot: %w: segment of %d bytes", codec.ErrCorrupt, size)
 	}
-	b := make([]byte, size)
-	if _, err := io.ReadFull(in, b); err != nil {
+	// An entry's output is one segment however large it is, so its size has no bound here; memory grows with what is read.
+	var buf bytes.Buffer
+	buf.Grow(int(min(size, uint64(o.opts.SegmentBytes)+bytes.MinRead)))
+	if _, err := io.CopyN(&buf, in, int64(size)); err != nil {
 		return fmt.Errorf("outbox: snapshot: %w", err)
 	}
+	b := buf.Bytes()
 	s := &segment{buf: b, size: len(b)}
 	for at := 0; at < len(b); {
 		if len(b)-at < recordHead {
