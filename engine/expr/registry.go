@@ -79,7 +79,7 @@ func Functions() []FuncInfo {
 		for i, n := range strings.Fields(f.name) {
 			params := f.params
 			if params == "" {
-				params = f.sig
+				params = strings.ReplaceAll(f.sig, " ", ", ")
 			}
 			info := FuncInfo{Name: n, Signature: n + "(" + params + ")", Doc: f.doc, BeyondSpark: f.beyond}
 			if i == 0 {
