@@ -21,8 +21,8 @@ var programs = sync.OnceValues(func() (string, error) {
 	if dir := os.Getenv("SIGNALBOX_BIN"); dir != "" {
 		return dir, nil
 	}
-	dir, err := os.MkdirTemp("", "signalbox-e2e-bin-")
-	if err != nil {
+	dir := built()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
 	for _, name := range []string{"signalbox", "signalbox-core", "signalbox-edge", "signalbox-sim"} {
@@ -35,11 +35,12 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// built is where this run builds the programs when nobody else did.
+func built() string { return filepath.Join(os.TempDir(), fmt.Sprintf("signalbox-e2e-bin-%d", os.Getpid())) }
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := programs(); err == nil && os.Getenv("SIGNALBOX_BIN") == "" {
-		os.RemoveAll(dir)
-	}
+	os.RemoveAll(built())
 	os.Exit(code)
 }
 
