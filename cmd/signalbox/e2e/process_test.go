@@ -36,7 +36,9 @@ var programs = sync.OnceValues(func() (string, error) {
 })
 
 // built is where this run builds the programs when nobody else did.
-func built() string { return filepath.Join(os.TempDir(), fmt.Sprintf("signalbox-e2e-bin-%d", os.Getpid())) }
+func built() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("signalbox-e2e-bin-%d", os.Getpid()))
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
