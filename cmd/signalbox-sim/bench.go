@@ -94,12 +94,12 @@ func benchCommand() *cobra.Command {
 		Signalbox string   `yaml:"signalbox" default:"bin/signalbox" help:"the replay that is measured"`
 		Core      string   `yaml:"core" default:"bin/signalbox-core" help:"the core that is measured"`
 	}
-	all := config.Command("bench", "Measure signalbox replay and a cluster on W1 (bench replay, bench cluster: one of them)", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
+	all := config.Command("bench", "Measure signalbox replay and a cluster on W1 (also bench replay, bench cluster, bench frames: one of them)", "SIGNALBOX_SIM_", &cfg, func(c *cobra.Command) error {
 		err := benchReplay(c.OutOrStdout(), replayConfig{cfg.W1, cfg.Runs, cfg.Signalbox})
 		fmt.Fprintln(c.OutOrStdout())
 		return errors.Join(err, benchCluster(c.Context(), c.OutOrStdout(), clusterConfig{W1: cfg.W1, Runs: cfg.Runs, Nodes: 3, Agents: 12, BatchSize: 1000, Core: cfg.Core}))
 	})
-	all.AddCommand(benchReplayCommand(), benchClusterCommand())
+	all.AddCommand(benchReplayCommand(), benchClusterCommand(), benchFramesCommand())
 	return all
 }
 

@@ -52,6 +52,7 @@ type state struct {
 	late                      uint64
 	perBus, once              map[string]int64
 	cpu                       map[string]float64 // seconds, by process
+	rss                       map[string]float64 // bytes, by process
 	uplink                    float64            // bytes, all agents
 	leader                    string
 }
@@ -75,23 +76,27 @@ func (l *load) state(ctx context.Context) (s state, err error) {
 			return s, err
 		}
 	}
-	s.cpu = map[string]float64{}
+	s.cpu, s.rss = map[string]float64{}, map[string]float64{}
 	for i, a := range l.opt.Core {
 		m, err := scrape(ctx, a)
 		if err != nil {
 			return s, err
 		}
-		s.cpu[fmt.Sprintf("core%d", i+1)] = m["process_cpu_seconds_total"]
+		s.process(fmt.Sprintf("core%d", i+1), m)
 	}
 	for i, a := range l.opt.Agents {
 		m, err := scrape(ctx, a)
 		if err != nil {
 			return s, err
 		}
-		s.cpu[fmt.Sprintf("agent%d", i+1)] = m["process_cpu_seconds_total"]
+		s.process(fmt.Sprintf("agent%d", i+1), m)
 		s.uplink += m["signalbox_edge_uplink_bytes_total"]
 	}
 	return s, nil
+}
+
+func (s *state) process(name string, m map[string]float64) {
+	s.cpu[name], s.rss[name] = m["process_cpu_seconds_total"], m["process_resident_memory_bytes"]
 }
 
 // counts reads a table of readings per bus.

@@ -26,6 +26,7 @@ type Report struct {
 	WrongBuses                   []string
 
 	CPU         map[string]float64 // seconds, by process
+	RSS         map[string]float64 // bytes at the end, by process
 	UplinkBytes float64
 }
 
@@ -36,7 +37,7 @@ func (l *load) report(after state) *Report {
 		Alerts: l.alerts.result(), Results: l.results.result(), MissedEvents: l.missed.Load(),
 		Published: t.readings, Applied: int64(after.applied - b.applied), Rejected: int64(after.rejected - b.rejected),
 		Copies: t.copies, Resent: int64(after.resent - b.resent), Malformed: t.malformed, Future: t.future, Late: int64(after.late - b.late),
-		CPU: map[string]float64{}, UplinkBytes: after.uplink - b.uplink}
+		CPU: map[string]float64{}, RSS: after.rss, UplinkBytes: after.uplink - b.uplink}
 	_, r.Failed = l.pub.Counts()
 	for name, v := range after.cpu {
 		r.CPU[name] = v - b.cpu[name]
@@ -108,9 +109,9 @@ func (r *Report) Print(out io.Writer) error {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t\n", x.name, x.s.Count, ms(x.s.P50), ms(x.s.P90), ms(x.s.P99), ms(x.s.P999), ms(x.s.Max))
 	}
 	fmt.Fprintf(t, "alert over floor\t\t%.1f\t%.1f\t%.1f\t\t\t\n\n", float64(r.Alert.P50)/float64(max(r.Floor.P50, 1)), float64(r.Alert.P90)/float64(max(r.Floor.P90, 1)), r.Ratio())
-	fmt.Fprintln(t, "cost\tCPU s\tof one core\tµs per reading\t")
+	fmt.Fprintln(t, "cost\tCPU s\tof one core\tµs per reading\tRSS MiB\t")
 	for _, name := range sortedKeys(r.CPU) {
-		fmt.Fprintf(t, "%s\t%.2f\t%.0f %%\t%.2f\t\n", name, r.CPU[name], 100*r.CPU[name]/r.Duration.Seconds(), 1e6*r.CPU[name]/float64(r.Published))
+		fmt.Fprintf(t, "%s\t%.2f\t%.0f %%\t%.2f\t%.1f\t\n", name, r.CPU[name], 100*r.CPU[name]/r.Duration.Seconds(), 1e6*r.CPU[name]/float64(r.Published), r.RSS[name]/(1<<20))
 	}
 	if err := t.Flush(); err != nil {
 		return err
