@@ -57,6 +57,9 @@ func TestStreamingEqualsBatch(t *testing.T) {
 		`SELECT a.time AS t, b.time AS u FROM ` + strings.TrimPrefix(w, "FROM ") + `AS a LEFT JOIN ` + w2 + `AS b ON a.bus = b.bus AND a.passengers > 30 AND b.time > a.time AND b.time < a.time + INTERVAL 1 SECOND`,
 		`SELECT window.start AS s, count(*) AS n FROM (SELECT a.time AS time FROM ` + strings.TrimPrefix(w, "FROM ") + `AS a JOIN ` + w2 + `AS b ON a.bus = b.bus AND b.time >= a.time AND b.time <= a.time + INTERVAL 1 SECOND) GROUP BY window(time, '20 seconds')`,
 		`SELECT bus, passengers FROM STREAM bus LIMIT 10`,
+		`SELECT window.start AS s, bus, approx_count_distinct(passengers) AS d, percentile_approx(speed, array(0.1, 0.5, 0.99)) AS p, percentile(passengers, 0.5) AS x, counter_increase(passengers, time) AS c,
+			rate_per_second(passengers, time) AS r, state_duration(passengers > 30, time) AS u, median(speed) AS m, sort_array(collect_set(route)) AS k ` + w + `GROUP BY window(time, '30 seconds', '10 seconds'), bus`,
+		`SELECT session_window.start AS s, bus, approx_count_distinct(passengers, 0.01) AS d, percentile_approx(speed, 0.5) AS p, rate_per_second(passengers, time) AS r ` + w + `GROUP BY session_window(time, '3 seconds'), bus`,
 	}
 	buses := column.NewBatch(&column.Schema{Name: "buses", Time: -1, Fields: []column.Field{{Name: "bus", Type: column.Of(column.String)}, {Name: "seats", Type: column.Of(column.BigInt)}}}, 0)
 	for i := range 6 {

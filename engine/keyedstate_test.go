@@ -252,3 +252,11 @@ func busDoors(e *engine.Engine) *column.Batch {
 	}
 	return b
 }
+
+func BenchmarkPrevious2000Groups(b *testing.B) {
+	benchAggregate(b, 2000, `CREATE STREAMING TABLE q AS SELECT bus, previous(passengers, bus) AS p, counter_rate(passengers, time, bus) AS r FROM STREAM bus`)
+}
+
+func BenchmarkHadChanged2000Groups(b *testing.B) {
+	benchAggregate(b, 2000, `CREATE STREAMING TABLE q AS SELECT bus, time FROM STREAM bus WHERE had_changed(route, bus)`)
+}
