@@ -27,6 +27,7 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
+	copyTimeout   = 10 * time.Minute // a sink's database from another node, which may freeze meanwhile
 )
 
 type tlsState struct{}
@@ -115,12 +116,32 @@ func (n *Node) serveCopy(p *parts, w http.ResponseWriter, r *http.Request) {
 	http.ServeFile(w, r, path)
 }
 
-// fetchCopy brings the leader's copy of a sink into data_dir, which is on one file system with the sink's own files.
+// fetchCopy brings the leader's copy of a sink, or to the leader the first that another node gives, into data_dir, which is
+// on one file system with the sink's own files.
 func (n *Node) fetchCopy(ctx context.Context, p *parts, sink string) (string, error) {
 	id, addr := p.store.Leader()
-	if addr == "" || id == n.cfg.NodeID {
-		return "", errors.New("no other node leads now")
+	if addr == "" {
+		return "", errors.New("no node leads now")
 	}
+	if id != n.cfg.NodeID {
+		return n.fetchFrom(ctx, p, addr, sink)
+	}
+	err := errors.New("there is no other node")
+	for _, peer := range n.peers {
+		if peer.ID == n.cfg.NodeID {
+			continue
+		}
+		var path string
+		if path, err = n.fetchFrom(ctx, p, peer.Addr, sink); err == nil {
+			return path, nil
+		}
+	}
+	return "", err
+}
+
+func (n *Node) fetchFrom(ctx context.Context, p *parts, addr, sink string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
+	defer cancel()
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, a string) (net.Conn, error) { return p.mux.DialPeer(ctx, a) }}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/sink/"+sink, nil)
 	if err != nil {

@@ -64,7 +64,7 @@ type Options struct {
 	Leadership Leadership
 	Submit     Submitter
 	Rand       *rand.Rand // jitter
-	// FetchCopy brings a copy of the sink from the leader to a file next to the sink's own; nil = never.
+	// FetchCopy brings a copy of the sink from the leader, or to the leader from another node, to a file next to the sink's own; nil = never.
 	FetchCopy func(ctx context.Context, sink string) (path string, err error)
 }
 
@@ -408,26 +408,38 @@ func (w *worker) prepare(ctx context.Context, ob *outbox.Outbox) error {
 	return nil
 }
 
-// refill closes a gap between the sink's cursor and the oldest output kept: by a copy from the leader
-// where the sink can take one, else by going on with what is left, counted and visible.
+// refill closes a gap between the sink's cursor and the oldest output kept: by a copy from another node where the sink
+// can take one, else by going on with what is left, counted and visible. A follower waits for the leader's copy; the
+// leader asks once, because the others may be waiting for its own.
 func (w *worker) refill(ctx context.Context, ob *outbox.Outbox) error {
-	if c, ok := w.sink.(Copier); ok && w.d.opts.FetchCopy != nil && !w.d.opts.Leadership.Ready() {
-		path, err := w.d.opts.FetchCopy(ctx, w.sink.Name())
-		if err != nil {
-			return fmt.Errorf("copy from the leader: %w", err)
-		}
-		upTo, err := c.Install(ctx, path)
-		if err != nil {
-			return fmt.Errorf("install the leader's copy: %w", err)
-		}
-		w.set(func() { w.at = upTo })
-		if upTo >= ob.Stats().Trimmed {
-			return nil
+	if c, ok := w.sink.(Copier); ok && w.d.opts.FetchCopy != nil {
+		upTo, err := w.install(ctx, c)
+		switch {
+		case err != nil && !w.d.opts.Leadership.Ready():
+			return err
+		case err != nil:
+			w.set(func() { w.lastErr = err.Error() })
+		default:
+			w.set(func() { w.at = upTo })
+			if upTo >= ob.Stats().Trimmed {
+				return nil
+			}
 		}
 	}
 	trimmed := ob.Stats().Trimmed
 	w.set(func() { w.lost = trimmed; w.skipped++ })
 	return nil
+}
+
+func (w *worker) install(ctx context.Context, c Copier) (upTo uint64, err error) {
+	path, err := w.d.opts.FetchCopy(ctx, w.sink.Name())
+	if err != nil {
+		return 0, fmt.Errorf("copy from another node: %w", err)
+	}
+	if upTo, err = c.Install(ctx, path); err != nil {
+		return 0, fmt.Errorf("install another node's copy: %w", err)
+	}
+	return upTo, nil
 }
 
 // write stores batches; a batch refused for good is halved until the row is alone.

@@ -24,6 +24,7 @@ const (
 	grantTimeout     = 10 * time.Second       // a Hello waits this long for a leader
 	retryAfter       = 250 * time.Millisecond // asked of agents on overload or without a leader
 	sendTimeout      = 10 * time.Second
+	elsewhereAfter   = 5 * time.Second // without a leader for this long an agent is sent away: another node may see one
 )
 
 // Identity returns the agent's name from the transport (its certificate). ok = false when the transport
@@ -119,7 +120,8 @@ type session struct {
 	acked    uint64
 	ackDue   bool
 	dups     uint64
-	expected uint64 // last gap told, so that four batches in flight give one answer
+	expected uint64    // last gap told, so that four batches in flight give one answer
+	failing  time.Time // first batch since then that no leader took
 	outbox   []wire.Message
 	bye      *wire.Goodbye
 }
@@ -352,13 +354,12 @@ const maxOutbox = 64
 // settle turns the outcome of a batch into what the agent is told.
 func (x *session) settle(seq uint64, r fsm.Result, err error) {
 	if err != nil {
-		reason := "no leader takes it now"
-		if errors.Is(err, ErrIndeterminate) {
-			reason = "outcome unknown: send it again"
-		}
-		x.slowDown(seq, reason)
+		x.untaken(seq, err)
 		return
 	}
+	x.mu.Lock()
+	x.failing = time.Time{}
+	x.mu.Unlock()
 	switch r.Verdict {
 	case fsm.Applied, fsm.Rejected, fsm.Duplicate:
 		x.mu.Lock()
@@ -383,6 +384,30 @@ func (x *session) settle(seq uint64, r fsm.Result, err error) {
 		x.fenced()
 	default:
 		x.end(wire.GoodbyeProtocol, r.Reason)
+	}
+}
+
+// untaken asks for the batch again later, and ends the session when that has gone on for long: this node may be cut off
+// from a majority that another node still reaches.
+func (x *session) untaken(seq uint64, err error) {
+	if errors.Is(err, ErrOverloaded) {
+		x.slowDown(seq, "too much is waiting")
+		return
+	}
+	now := x.server.Clock()
+	x.mu.Lock()
+	if x.failing.IsZero() {
+		x.failing = now
+	}
+	long := now.Sub(x.failing) >= elsewhereAfter
+	x.mu.Unlock()
+	switch {
+	case long:
+		x.end(wire.GoodbyeNoLeader, "this node has known no leader for a while: try another")
+	case errors.Is(err, ErrIndeterminate):
+		x.slowDown(seq, "outcome unknown: send it again")
+	default:
+		x.slowDown(seq, "no leader takes it now")
 	}
 }
 
