@@ -29,6 +29,7 @@ const (
 const (
 	HandshakeTimeout  = 5 * time.Second // first byte, TLS handshake and preamble must arrive within it
 	MaxHandshakes     = 512             // connections that have not yet said what they are; more are closed
+	MaxConnections    = 20_000          // HTTP connections, agents included; more are closed
 	acceptBacklog     = 64              // connections routed but not yet accepted
 	preambleVersion   = 1
 	peerProtocol      = "signalbox-peer/1" // ALPN of node-to-node connections
@@ -51,6 +52,8 @@ type Mux struct {
 	groups    map[uint32]*queue
 	shaking   atomic.Int64
 	refused   atomic.Uint64
+	open      atomic.Int64 // HTTP connections
+	maxOpen   int64
 	done      chan struct{}
 	once      sync.Once
 }
@@ -63,7 +66,7 @@ type TLS struct {
 
 // NewMux starts to route connections of l. advertise is the address under which peers reach this node.
 func NewMux(l net.Listener, advertise string, sec TLS) *Mux {
-	m := &Mux{listener: l, advertise: advertise, groups: map[uint32]*queue{}, done: make(chan struct{})}
+	m := &Mux{listener: l, advertise: advertise, groups: map[uint32]*queue{}, maxOpen: MaxConnections, done: make(chan struct{})}
 	if sec.Server != nil {
 		m.server = sec.Server.Clone()
 		m.server.NextProtos = []string{peerProtocol, httpProtocol}
@@ -163,8 +166,13 @@ func (m *Mux) route(c net.Conn) {
 		return
 	}
 	if first[0] != preambleMagic[0] {
+		if m.open.Add(1) > m.maxOpen {
+			m.open.Add(-1)
+			m.drop(c)
+			return
+		}
 		_ = c.SetDeadline(time.Time{})
-		m.http.push(&prefixConn{Conn: c, first: first[0], pending: true})
+		m.http.push(&prefixConn{Conn: c, mux: m, first: first[0], pending: true})
 		return
 	}
 	if _, err := io.ReadFull(c, first[1:]); err != nil || !peerAllowed || !m.pushPeer(c, first) {
@@ -306,8 +314,16 @@ func (a advertised) String() string { return string(a) }
 // prefixConn gives back the byte that was read to tell the channels apart.
 type prefixConn struct {
 	net.Conn
+	mux     *Mux
 	first   byte
 	pending bool
+	once    sync.Once
+}
+
+// Close makes room for another connection.
+func (c *prefixConn) Close() error {
+	c.once.Do(func() { c.mux.open.Add(-1) })
+	return c.Conn.Close()
 }
 
 func (c *prefixConn) Read(p []byte) (int, error) {

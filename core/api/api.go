@@ -14,6 +14,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -113,7 +114,12 @@ func fail(w http.ResponseWriter, err error) {
 
 // mayChange refuses requests that a page of another origin could make a browser send.
 func mayChange(w http.ResponseWriter, r *http.Request) bool {
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+	site, foreign := r.Header.Get("Sec-Fetch-Site"), false
+	if o := r.Header.Get("Origin"); o != "" { // browsers that do not send Sec-Fetch-Site send this
+		u, err := url.Parse(o)
+		foreign = err != nil || u.Host != r.Host
+	}
+	if foreign || site != "" && site != "same-origin" && site != "none" {
 		reply(w, http.StatusForbidden, map[string]string{"error": "requests from another site may not change anything"})
 		return false
 	}

@@ -1,0 +1,65 @@
+package raftstore
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// Connections beyond the bound are closed at once and counted, and those that end make room.
+func TestOpenConnectionsAreBounded(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := NewMux(l, l.Addr().String(), TLS{})
+	m.maxOpen = 3
+	defer m.Close()
+	dial := func() (server, client net.Conn) {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte("GET")); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+		before := m.Refused()
+		accepted := make(chan net.Conn, 1)
+		stop := make(chan struct{})
+		go func() {
+			select {
+			case s := <-m.http.conns:
+				accepted <- s
+			case <-stop:
+				close(accepted)
+			}
+		}()
+		if m.open.Load() >= m.maxOpen { // it will be closed
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || m.Refused() != before+1 {
+				t.Errorf("one too many: read %d bytes, %v, %d refused", n, err, m.Refused()-before)
+			}
+			close(stop)
+		}
+		return <-accepted, c
+	}
+	var open []net.Conn
+	for range 3 {
+		s, c := dial()
+		defer c.Close()
+		open = append(open, s)
+	}
+	_, c := dial()
+	_ = c.Close()
+	_ = open[0].Close()
+	_ = open[0].Close() // twice is once
+	s, c := dial()
+	defer c.Close()
+	if s == nil {
+		t.Fatal("no room after one ended")
+	}
+	if b, err := io.ReadAll(io.LimitReader(s, 3)); string(b) != "GET" || err != nil {
+		t.Errorf("read %q, %v", b, err)
+	}
+}
