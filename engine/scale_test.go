@@ -3,7 +3,6 @@ package engine_test
 import (
 	"runtime"
 	"testing"
-	"time"
 
 	"signalbox/engine"
 )
@@ -41,20 +40,6 @@ func TestStateBytesPerGroup(t *testing.T) {
 	if est := float64(e.Counters().StateBytes) / groups; est > 64+12 {
 		t.Errorf("%.1f bytes of state a group, at most 64 and the key's text are allowed", est)
 	}
-}
-
-func BenchmarkSnapshot1MGroups(b *testing.B) {
-	e := fillGroups(b, 1_000_000, scaleQuery)
-	b.ResetTimer()
-	var pause time.Duration
-	for range b.N {
-		at := time.Now()
-		if _, err := e.Snapshot(); err != nil {
-			b.Fatal(err)
-		}
-		pause = max(pause, time.Since(at))
-	}
-	b.ReportMetric(float64(pause.Microseconds())/1000, "ms-max")
 }
 
 // TestClosedWindowBytesPerGroup holds what a closed window costs while it can still be revised.
