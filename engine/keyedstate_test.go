@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand"
 	"strconv"
@@ -120,6 +121,47 @@ func TestKeyedStateAgainstOracle(t *testing.T) {
 			if r.Intn(4) == 0 {
 				e = throughSnapshot(t, e, engine.DefaultOptions())
 			}
+		}
+	}
+}
+
+// TestKeyedStateSnapshotOfItsMoment: a snapshot that is written later is of the moment it was taken.
+func TestKeyedStateSnapshotOfItsMoment(t *testing.T) {
+	const query = `CREATE STREAMING TABLE q OPTIONS (state_ttl '30 seconds') AS SELECT bus, previous(route, bus) AS r, previous(passengers, bus) AS p, unchanged_since(route, time, bus) AS s FROM STREAM bus`
+	for seed := range int64(5) {
+		r := rand.New(rand.NewSource(seed))
+		e := newEngine(t, engine.DefaultOptions(), query)
+		index := uint64(0)
+		entry := func(to *engine.Engine, rows []busRow) string {
+			index++
+			return strings.Join(lines(apply(t, to, &engine.Input{Index: index, Time: int64(index), Batches: []engine.StreamBatch{{Stream: "bus", Rows: busBatch(rows)}}})), "\n")
+		}
+		rows := randomRows(r, 3000, 1_700_000_000*second)
+		for i := range rows {
+			rows[i].bus = fmt.Sprintf("b%d", r.Intn(700))
+		}
+		entry(e, rows[:1500])
+		s, err := e.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := throughSnapshot(t, e, engine.DefaultOptions())
+		for from := 1500; from < 2500; from += 100 {
+			entry(e, rows[from:from+100])
+		}
+		var buf bytes.Buffer
+		if err := s.Write(&buf); err != nil {
+			t.Fatal(err)
+		}
+		later, err := engine.Restore(&buf, engine.DefaultOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		index = 100
+		a := entry(now, rows[2500:])
+		index = 100
+		if b := entry(later, rows[2500:]); a != b {
+			t.Fatalf("seed %d: a snapshot written later differs:\n%.2000s\nwant\n%.2000s", seed, b, a)
 		}
 	}
 }

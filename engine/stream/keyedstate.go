@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"bytes"
 	"slices"
 	"strings"
+	"sync"
 
 	"signalbox/engine/column"
 	"signalbox/engine/expr"
@@ -28,6 +30,7 @@ type stateOp struct {
 	live  []int32
 	sel   []int32
 	used  []bool
+	caps  []*stateCapture // that still have to be written; usually none
 	c     chunk
 }
 
@@ -59,6 +62,9 @@ func (o *stateOp) push(c *chunk) {
 	}
 	for i, g := range gids {
 		r := int(at(rows, i))
+		for _, x := range o.caps {
+			x.before(g)
+		}
 		for k := range o.calls {
 			o.calls[k].step(g, r)
 		}
@@ -119,6 +125,9 @@ func (o *stateOp) close() {
 	gone := o.ages.expire(wm-o.ttl, func(g int32) bool { return o.keys.table.Alive(g) })
 	slices.Sort(gone)
 	for _, g := range gone {
+		for _, x := range o.caps {
+			x.before(g)
+		}
 		for i := range o.calls {
 			o.calls[i].forget(g)
 		}
@@ -136,21 +145,101 @@ func (o *stateOp) size() (keys, bytes int64) {
 	return int64(o.keys.table.Live()), bytes
 }
 
-func (o *stateOp) save(e *encoder) {
-	saveTable(e, o.keys.table)
-	for i := range o.calls {
-		o.calls[i].save(e, o.keys.table.Len())
-	}
-	o.ages.save(e)
-}
+func (o *stateOp) save(e *encoder) { saveCaptured(e, o) }
 
 func (o *stateOp) load(d *decoder) {
-	loadTable(d, o.keys.table)
+	loadTableBlocks(d, o.keys.table)
 	n := o.keys.table.Len()
-	for i := range o.calls {
-		o.calls[i].load(d, n)
+	o.ages.grow(n, o.ttl)
+	for from := 0; from < n && d.err == nil; from += blockGroups {
+		to := min(from+blockGroups, n)
+		for i := range o.calls {
+			o.calls[i].load(d, from, to)
+		}
+		for g := from; g < to && o.ttl > 0; g++ {
+			o.ages.last[g] = d.varint()
+		}
 	}
-	o.ages.load(d, n)
+	if o.ttl > 0 && d.err == nil {
+		o.ages.restore(o.ages.last)
+	}
+}
+
+// capture writes a block of groups when it is written or before it changes, whichever comes first.
+func (o *stateOp) capture(c *Capture) func(e *encoder) {
+	table := c.table(o.keys.table)
+	x := &stateCapture{o: o, n: o.keys.table.Len()}
+	x.saved = make([][]byte, (x.n+blockGroups-1)/blockGroups)
+	for i := range o.calls {
+		o.calls[i].grow(x.n)
+	}
+	o.ages.grow(x.n, o.ttl)
+	o.caps = append(o.caps, x)
+	c.undo = append(c.undo, func() { o.caps = slices.DeleteFunc(o.caps, func(y *stateCapture) bool { return x == y }) })
+	return func(e *encoder) {
+		table(e)
+		x.write(e, c.lock)
+	}
+}
+
+// stateCapture is the state of groups 0..n-1 at one moment.
+type stateCapture struct {
+	o       *stateOp
+	n       int
+	saved   [][]byte // per block: as it was, nil = as it is now
+	written int      // blocks that may change again
+	enc     *encoder
+	buf     bytes.Buffer
+}
+
+// before must be called for a group that is about to change.
+func (x *stateCapture) before(g int32) {
+	b := int(g) / blockGroups
+	if int(g) < x.n && b >= x.written && x.saved[b] == nil {
+		x.saved[b] = x.block(b)
+	}
+}
+
+func (x *stateCapture) block(b int) []byte {
+	from := b * blockGroups
+	to := min(from+blockGroups, x.n)
+	if x.enc == nil {
+		x.enc = newEncoder(&x.buf)
+	}
+	for i := range x.o.calls {
+		x.o.calls[i].save(x.enc, from, to)
+	}
+	for g := from; g < to && x.o.ttl > 0; g++ {
+		x.enc.varint(x.o.ages.last[g])
+	}
+	x.enc.fail(x.enc.w.Flush())
+	data := bytes.Clone(x.buf.Bytes())
+	x.buf.Reset()
+	return data
+}
+
+func (x *stateCapture) write(e *encoder, lock sync.Locker) {
+	for x.written < len(x.saved) {
+		lock.Lock()
+		var slice [sliceBlocks][]byte
+		n := 0
+		for ; n < sliceBlocks && x.written < len(x.saved); n++ {
+			b := x.written
+			if x.saved[b] == nil {
+				x.saved[b] = x.block(b)
+			}
+			slice[n], x.saved[b] = x.saved[b], nil
+			x.written++
+		}
+		err := x.enc.err
+		lock.Unlock()
+		for _, data := range slice[:n] {
+			e.Write(data)
+		}
+		if err != nil {
+			e.fail(err)
+		}
+	}
 }
 
 // What a rememberer knows of a group's value.
@@ -356,9 +445,8 @@ func (m *rememberer) bytes() int64 {
 	return int64(len(m.seen)+8*(len(m.nums)+len(m.floats)+len(m.newest)+len(m.since))+datum*len(m.other)) + m.held
 }
 
-func (m *rememberer) save(e *encoder, n int) {
-	m.grow(n)
-	for g := range n {
+func (m *rememberer) save(e *encoder, from, to int) {
+	for g := from; g < to; g++ {
 		e.int(int(m.seen[g]))
 		if m.seen[g] == sawValue {
 			e.datum(m.typ, m.value(int32(g)))
@@ -370,9 +458,9 @@ func (m *rememberer) save(e *encoder, n int) {
 	}
 }
 
-func (m *rememberer) load(d *decoder, n int) {
-	m.grow(n)
-	for g := range n {
+func (m *rememberer) load(d *decoder, from, to int) {
+	m.grow(to)
+	for g := from; g < to; g++ {
 		if d.err != nil {
 			return
 		}
