@@ -94,7 +94,7 @@ func newProcess(t testing.TB, name, bin, dir string, args ...string) *process {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("--- last lines of %s\n%s", p.name, p.tail(25))
+			t.Logf("--- last lines of %s\n%s", p.name, p.tail(60))
 		}
 	})
 	return p
