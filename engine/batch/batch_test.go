@@ -96,7 +96,7 @@ func TestQueries(t *testing.T) {
 		{"SELECT x FROM " + l + " WHERE k NOT IN (SELECT k FROM " + r + ")", ""},
 		{"SELECT x FROM " + l + " WHERE k NOT IN (SELECT k FROM " + r + " WHERE k IS NOT NULL)", "a"},
 		{"SELECT x FROM " + l + " WHERE k NOT IN (SELECT k FROM " + r + " WHERE false)", "a; b; c; d"},
-		{"SELECT x, k IN (SELECT k FROM " + r + ") FROM " + l, "a -; b 1; c 1; d -"},
+		{"SELECT x, k IN (SELECT k FROM " + r + ") FROM " + l, "a 0; b 1; c 1; d 0"},
 		{"SELECT x FROM " + l + " WHERE EXISTS (SELECT 1 FROM " + r + " WHERE r.k > l.k)", "a; b; c"},
 		{"SELECT x FROM " + l + " WHERE NOT EXISTS (SELECT 1 FROM " + r + " WHERE r.k > l.k)", "d"},
 		{"SELECT x, (SELECT count(*) FROM " + r + " WHERE r.k = l.k) FROM " + l, "a 0; b 1; c 1; d 0"},

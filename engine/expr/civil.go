@@ -2,6 +2,7 @@ package expr
 
 import (
 	"math"
+	"math/big"
 	"math/bits"
 	"strings"
 	"time"
@@ -304,6 +305,13 @@ func convertDatetime(from, to column.Type) convFunc {
 func timestampToNumber(from, to column.Type) convFunc {
 	double, bigint := column.Of(column.Double), column.Of(column.BigInt)
 	return func(d column.Datum) (column.Datum, *Error) {
+		if to.Kind == column.Decimal {
+			dec, ok := toDecimal(big.NewInt(d.I), 6, to)
+			if !ok {
+				return column.NullDatum, errOutOfRange(bigText(big.NewInt(d.I), 6), to)
+			}
+			return column.Datum{Dec: dec}, nil
+		}
 		if isFractional(to.Kind) {
 			return converter(double, to)(column.F64(float64(d.I) / secondMicros))
 		}

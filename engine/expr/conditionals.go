@@ -38,7 +38,7 @@ func newCase(name string, conds, vals []Expr, other Expr) (Expr, error) {
 	}
 	e := &branch{vals: castAll(vals, t), other: newCast(other, t, false), t: t}
 	for i, c := range conds {
-		if c.Type().Kind == column.Void {
+		if name == "if" && c.Type().Kind == column.Void { // Spark refuses an untyped NULL after WHEN only
 			c = newCast(c, column.Of(column.Boolean), false)
 		}
 		if c.Type().Kind != column.Boolean {

@@ -370,7 +370,7 @@ func decimalFormat(p string) (group bool, least, most int) {
 
 // groupedNumber rounds half to even, as java.text.DecimalFormat does.
 func groupedNumber(t column.Type, d column.Datum, group bool, least, most int) string {
-	s := ""
+	s, neg := "", d.I < 0
 	switch {
 	case isFloating(t.Kind):
 		if math.IsNaN(d.F) {
@@ -379,13 +379,14 @@ func groupedNumber(t column.Type, d column.Datum, group bool, least, most int) s
 		if math.IsInf(d.F, 0) {
 			return strings.Replace(strconv.FormatFloat(d.F, 'f', -1, 64), "Inf", "∞", 1)[b2int(d.F > 0):]
 		}
-		s = strconv.FormatFloat(d.F, 'f', most, 64)
+		neg = math.Signbit(d.F)
+		s = fixedDigits(d.F, most)
 	case t.Kind == column.Decimal:
+		neg = bigOf(d.Dec).Sign() < 0
 		s = bigText(rescale(bigOf(d.Dec), int(t.Scale), most, halfEven), most)
 	default:
 		s = bigText(rescale(big.NewInt(d.I), 0, most, halfEven), most)
 	}
-	neg := strings.HasPrefix(s, "-")
 	whole, frac, _ := strings.Cut(strings.TrimPrefix(s, "-"), ".")
 	for len(frac) > least && frac[len(frac)-1] == '0' {
 		frac = frac[:len(frac)-1]
@@ -396,8 +397,22 @@ func groupedNumber(t column.Type, d column.Datum, group bool, least, most int) s
 	if frac != "" {
 		whole += "." + frac
 	}
-	if neg {
+	if neg { // a number that rounds to zero keeps its sign
 		return "-" + whole
 	}
 	return whole
+}
+
+// fixedDigits rounds to most digits after the point. Digits beyond those that
+// tell the double apart are zeros, as in Java, and not those of its exact value.
+func fixedDigits(f float64, most int) string {
+	s := strconv.FormatFloat(f, 'f', -1, 64)
+	_, frac, _ := strings.Cut(s, ".")
+	if len(frac) > most {
+		return strconv.FormatFloat(f, 'f', most, 64)
+	}
+	if frac == "" && most > 0 {
+		s += "."
+	}
+	return s + strings.Repeat("0", most-len(frac))
 }

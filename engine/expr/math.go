@@ -352,22 +352,21 @@ type floatToBig struct {
 func (e *floatToBig) Type() column.Type { return column.Of(column.BigInt) }
 func (e *floatToBig) Children() []Expr  { return []Expr{e.e} }
 func (e *floatToBig) String() string    { return callText(e.name, e.Children()) }
-func (e *floatToBig) cannotFail() bool  { return true }
 
 // Eval implements Expr.
 func (e *floatToBig) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Column {
 	x := e.e.Eval(ctx, b, sel)
 	out := ctx.Column(e.Type(), b.Len)
 	copyNulls(out, x)
-	if sel == nil {
-		for i, v := range x.F64[:b.Len] {
-			out.I64[i] = saturate(e.f(v))
+	each(out, sel, func(i int) {
+		v := e.f(x.F64[i])
+		if v < -(1<<63) || v > 1<<63 {
+			ctx.Fail(int32(i), errOverflow(e.name))
+			out.SetNull(i)
+			return
 		}
-		return out
-	}
-	for _, r := range sel {
-		out.I64[r] = saturate(e.f(x.F64[r]))
-	}
+		out.I64[i] = saturate(v)
+	})
 	return out
 }
 

@@ -386,11 +386,11 @@ func likeMatcher(p string, esc rune, fold bool) (func(string) bool, *Error) {
 		switch {
 		case r[i] == esc:
 			if i+1 >= len(r) {
-				return nil, runtimeErr("INVALID_FORMAT.ESC_AT_THE_END", "42601", "like: the pattern %q ends with its escape character", clip(p))
+				return nil, analysisErr("INVALID_FORMAT.ESC_AT_THE_END", "42601", "like: the pattern %q ends with its escape character", clip(p))
 			}
 			i++
 			if r[i] != '%' && r[i] != '_' && r[i] != esc {
-				return nil, runtimeErr("INVALID_FORMAT.ESC_IN_THE_MIDDLE", "42601", "like: in the pattern %q the escape may stand only before %%, _ and itself", clip(p))
+				return nil, analysisErr("INVALID_FORMAT.ESC_IN_THE_MIDDLE", "42601", "like: in the pattern %q the escape may stand only before %%, _ and itself", clip(p))
 			}
 			b.WriteString(regexp.QuoteMeta(string(r[i])))
 		case r[i] == '%':

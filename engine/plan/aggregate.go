@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"strings"
 
 	"signalbox/engine/agg"
@@ -347,7 +348,12 @@ func (b *binder) aggFilter(e sql.Expr) (expr.Expr, error) {
 		return nil, unsupported(e.Position(), "a sub-query in FILTER", "compute it in a sub-query in FROM and filter by its column")
 	}
 	b.clause = "FILTER"
-	return b.condition(e)
+	x, err := b.condition(e)
+	var bad *expr.Error
+	if errors.As(err, &bad) && bad.Condition == "DATATYPE_MISMATCH.FILTER_NOT_BOOLEAN" {
+		bad.Condition, bad.SQLState = "INVALID_AGGREGATE_FILTER.NOT_BOOLEAN", "42903"
+	}
+	return x, err
 }
 
 // starArgs is count(t.*): every column of t.

@@ -40,6 +40,9 @@ func (a *analyzer) join(j *sql.Join, sc scope) (*rel, error) {
 		if hasSubquery(j.On) {
 			return nil, unsupported(j.On.Position(), "a sub-query in ON", "write it in WHERE, or join the sub-query")
 		}
+		if isNullLiteral(j.On) {
+			return nil, fail(j.On.Position(), "JOIN_CONDITION_IS_NOT_BOOLEAN_TYPE", "42K0E", "the condition of a join must be BOOLEAN, not an untyped NULL")
+		}
 		for _, c := range conjuncts(j.On) {
 			if err := m.add(c); err != nil {
 				return nil, err

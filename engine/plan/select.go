@@ -150,7 +150,8 @@ func (s *selection) where() error {
 // filter puts a condition over the binder's relation.
 func (b *binder) filter(cond sql.Expr) error {
 	var plain expr.Expr
-	for _, c := range conjuncts(cond) {
+	all := conjuncts(cond)
+	for _, c := range all {
 		done, err := b.subqueryFilter(c)
 		if err != nil {
 			return err
@@ -158,7 +159,11 @@ func (b *binder) filter(cond sql.Expr) error {
 		if done {
 			continue
 		}
-		x, err := b.condition(c)
+		bind := b.condition
+		if len(all) > 1 {
+			bind = b.operand
+		}
+		x, err := bind(c)
 		if err != nil && b.a.tolerate(err) {
 			continue
 		}
@@ -181,8 +186,22 @@ func (b *binder) filter(cond sql.Expr) error {
 	return b.a.mark(n, cond.Position())
 }
 
-// condition binds something that must be BOOLEAN.
+// condition binds something that must be BOOLEAN: an untyped NULL is not.
 func (b *binder) condition(e sql.Expr) (expr.Expr, error) {
+	x, err := b.operand(e)
+	if err == nil && isNullLiteral(e) {
+		return nil, fail(e.Position(), "DATATYPE_MISMATCH.FILTER_NOT_BOOLEAN", "42K09", "%s needs a condition, but this is an untyped NULL; write CAST(NULL AS BOOLEAN)", b.place())
+	}
+	return x, err
+}
+
+func isNullLiteral(e sql.Expr) bool {
+	l, ok := e.(*sql.Literal)
+	return ok && l.Kind == sql.LitNull
+}
+
+// operand binds a part of a condition, which an untyped NULL may be.
+func (b *binder) operand(e sql.Expr) (expr.Expr, error) {
 	x, err := b.bind(e)
 	if err != nil {
 		return nil, err

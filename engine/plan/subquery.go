@@ -45,7 +45,10 @@ func (b *binder) subqueryValue(e sql.Expr) (expr.Expr, error) {
 		if err := b.joinSubquery(e.Query, inOperands(e.X), Mark, e.Pos); err != nil {
 			return nil, err
 		}
-		return negate(e.Pos, b.last(), nil, e.Not)
+		// Spark makes an existence join of it, whose answer is never NULL: a
+		// comparison that is unknown counts as no match for IN and as a match for NOT IN.
+		known, err := call(e.Pos, "coalesce", b.last(), expr.NewLiteral(boolType(), column.Bool(e.Not)))
+		return negate(e.Pos, known, err, e.Not)
 	case *sql.ScalarSubquery:
 		return b.scalarSubquery(e)
 	}
