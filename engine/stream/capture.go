@@ -143,6 +143,12 @@ type captures []*groupCapture
 func (c *Capture) groups(list *captures, k *calls, n int, s groupState) *groupCapture {
 	g := &groupCapture{groupState: s, calls: k, n: n, place: make([]int32, (n+blockGroups-1)/blockGroups)}
 	g.accs = slices.Clone(s.accs)
+	if len(s.revs) == 0 {
+		g.revs = nil
+	}
+	if len(s.ages) == 0 {
+		g.ages = nil
+	}
 	*list = append(*list, g)
 	c.undo = append(c.undo, func() { list.remove(g) })
 	return g

@@ -107,6 +107,9 @@ func (o *paneOp) loadPane(d *decoder, pn *pane) {
 	for k := d.int(); k > 0 && d.err == nil; k-- {
 		pn.revs = append(pn.revs, uint32(d.uvarint()))
 	}
+	if len(pn.revs) > 0 && len(pn.revs) != pn.size {
+		d.fail(errState)
+	}
 	if pn.size <= len(o.refs) {
 		loadAccs(d, pn.accs, pn.size)
 	}
