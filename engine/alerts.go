@@ -100,7 +100,7 @@ func (a *alerting) planRule(r alert.Rule) (rulePipe, error) {
 		return rulePipe{}, err
 	}
 	if pipe.Stateful() {
-		return rulePipe{}, fmt.Errorf("expr and from of a rule look at one row at a time; put aggregates, joins of streams and DEDUP into a streaming table and watch that")
+		return rulePipe{}, fmt.Errorf("expr and from of a rule look at one row at a time; put aggregates, functions with state, joins of streams and DEDUP into a streaming table and watch that")
 	}
 	return rulePipe{query: q, pipe: pipe, names: pipe.Sources()}, nil
 }

@@ -172,6 +172,10 @@ func (e *Engine) refused(r *relation, x *stream.Refused) Refused {
 	return out
 }
 
+// MaxStaticRows bounds the rows any operator over static tables may hold inside
+// a continuous query; beyond it the rows that would be joined go to $rejected.
+const MaxStaticRows = 10_000_000
+
 // static evaluates a sub-plan over static tables.
 func (e *Engine) static(n plan.Node) (*column.Batch, error) {
 	return batch.RunNode(n, func(s *plan.Scan) ([]*column.Batch, error) {
@@ -180,7 +184,7 @@ func (e *Engine) static(n plan.Node) (*column.Batch, error) {
 			return nil, fmt.Errorf("%s is not a static table", s.Table)
 		}
 		return []*column.Batch{r.rows}, nil
-	}, batch.Options{Strict: true})
+	}, batch.Options{Strict: true, MaxRows: MaxStaticRows})
 }
 
 // staticVersion combines the versions of the static tables a sub-plan reads.
