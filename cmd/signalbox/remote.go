@@ -215,6 +215,9 @@ func apply(c *cobra.Command, core *client.Client, files []catalog.Document, tabl
 		}
 		for _, o := range res.Applied {
 			fmt.Fprintln(out, o.Name+": "+outcome(o, dry))
+			for _, t := range o.Tables {
+				fmt.Fprintln(out, "  "+t.Table+": "+tableOutcome(t))
+			}
 		}
 		if res.Error != "" {
 			return fmt.Errorf("%s", res.Error)
@@ -241,6 +244,14 @@ func outcome(o catalog.Outcome, dry bool) string {
 		return "would be applied"
 	}
 	return fmt.Sprintf("applied at log index %d", o.Index)
+}
+
+// tableOutcome says what happens to the state of a streaming table.
+func tableOutcome(t catalog.TableOutcome) string {
+	if t.Reason == "" {
+		return t.Verdict
+	}
+	return t.Verdict + ": " + t.Reason
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -71,9 +71,17 @@ func KindOf(name string) (Kind, error) {
 
 // Outcome of one document.
 type Outcome struct {
-	Name      string `json:"name"`
-	Index     uint64 `json:"index,omitempty"` // log index, 0 for a dry run
-	Unchanged bool   `json:"unchanged,omitempty"`
+	Name      string         `json:"name"`
+	Index     uint64         `json:"index,omitempty"` // log index, 0 for a dry run
+	Unchanged bool           `json:"unchanged,omitempty"`
+	Tables    []TableOutcome `json:"tables,omitempty"` // what happens to the state of each streaming table of a script
+}
+
+// TableOutcome is what becomes of the state of one streaming table.
+type TableOutcome struct {
+	Table   string `json:"table"`
+	Verdict string `json:"verdict"` // new, unchanged, keeps state, adds a column, starts anew
+	Reason  string `json:"reason,omitempty"`
 }
 
 // ErrRefused is wrapped by errors that the author of the document has to mend.
@@ -90,12 +98,13 @@ func (c *Catalog) Apply(ctx context.Context, docs []Document, dryRun bool) ([]Ou
 			docs[i].Kind = k
 		}
 	}
-	if err := c.check(docs); err != nil {
+	tables, err := c.check(docs)
+	if err != nil {
 		return nil, err
 	}
 	var out []Outcome
-	for _, d := range docs {
-		o := Outcome{Name: d.Name, Unchanged: c.unchanged(d)}
+	for i, d := range docs {
+		o := Outcome{Name: d.Name, Unchanged: c.unchanged(d), Tables: tables[i]}
 		if !dryRun && !o.Unchanged {
 			it := fsm.ScriptItem(d.Name, d.Text)
 			if d.Kind == Rules {
@@ -125,20 +134,44 @@ func (c *Catalog) unchanged(d Document) bool {
 	return false
 }
 
-// check runs everything on a scratch engine: what is applied already, then the new documents.
-func (c *Catalog) check(docs []Document) error {
+// verdicts asks what a script would do to the state of its tables; an engine of a test may not know.
+func verdicts(e fsm.Engine, text string) ([]TableOutcome, error) {
+	x, ok := e.(interface {
+		Verdicts(script string) ([]engine.TableVerdict, error)
+	})
+	if !ok {
+		return nil, nil
+	}
+	list, err := x.Verdicts(text)
+	var out []TableOutcome
+	for _, v := range list {
+		out = append(out, TableOutcome{Table: v.Table, Verdict: string(v.Verdict), Reason: v.Reason})
+	}
+	return out, err
+}
+
+// check runs everything on a scratch engine: what is applied already, then the
+// new documents. It returns the verdicts for each document's tables.
+func (c *Catalog) check(docs []Document) ([][]TableOutcome, error) {
 	scripts, rules := c.State.Documents()
 	e := c.Engine.New(func(string) (*column.Batch, bool) { return nil, false })
 	for _, s := range scripts {
 		if err := e.Execute(s.Text); err != nil {
-			return fmt.Errorf("catalog: script %s applied at entry %d no longer runs: %w", s.Name, s.Index, err)
+			return nil, fmt.Errorf("catalog: script %s applied at entry %d no longer runs: %w", s.Name, s.Index, err)
 		}
 	}
-	for _, d := range docs {
+	tables := make([][]TableOutcome, len(docs))
+	for i, d := range docs {
 		switch d.Kind {
 		case SQL:
-			if err := e.Execute(d.Text); err != nil {
-				return fmt.Errorf("%w: %s: %w", ErrRefused, d.Name, err)
+			list, unclear := verdicts(e, d.Text)
+			err := e.Execute(d.Text) // names every error of the script
+			if err == nil {
+				err = unclear
+			}
+			tables[i] = list
+			if err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrRefused, d.Name, err)
 			}
 		case Rules:
 			next := rules[:0:0]
@@ -151,14 +184,14 @@ func (c *Catalog) check(docs []Document) error {
 				next = append(next, fsm.Document{Name: d.Name, Text: d.Text})
 			}
 			if err := e.SetRules(next); err != nil {
-				return fmt.Errorf("%w: %s: %w", ErrRefused, d.Name, err)
+				return nil, fmt.Errorf("%w: %s: %w", ErrRefused, d.Name, err)
 			}
 			rules = next
 		default:
-			return fmt.Errorf("%w: %s: kind %q, want sql or rules", ErrRefused, d.Name, d.Kind)
+			return nil, fmt.Errorf("%w: %s: kind %q, want sql or rules", ErrRefused, d.Name, d.Kind)
 		}
 	}
-	return nil
+	return tables, nil
 }
 
 func (c *Catalog) submit(ctx context.Context, it fsm.Item) (fsm.Result, error) {

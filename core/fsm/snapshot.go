@@ -24,7 +24,7 @@ const (
 )
 
 type frozen struct {
-	meta   []byte
+	meta   [][]byte // pieces; those of uploads are only referred to
 	outbox *outbox.Frozen
 	engine EngineSnapshot
 }
@@ -46,11 +46,17 @@ func (m *Machine) Snapshot() (raftstore.Snapshot, error) {
 // Write implements raftstore.Snapshot.
 func (f *frozen) Write(w io.Writer) error {
 	bw := bufio.NewWriterSize(w, snapshotChunk)
-	if _, err := bw.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(f.meta)))); err != nil {
+	n := 0
+	for _, p := range f.meta {
+		n += len(p)
+	}
+	if _, err := bw.Write(binary.LittleEndian.AppendUint64(nil, uint64(n))); err != nil {
 		return err
 	}
-	if _, err := bw.Write(f.meta); err != nil {
-		return err
+	for _, p := range f.meta {
+		if _, err := bw.Write(p); err != nil {
+			return err
+		}
 	}
 	if err := f.outbox.Write(bw); err != nil {
 		return err
@@ -62,7 +68,12 @@ func (f *frozen) Write(w io.Writer) error {
 }
 
 // Release implements raftstore.Snapshot.
-func (f *frozen) Release() { f.outbox.Release() }
+func (f *frozen) Release() {
+	f.outbox.Release()
+	if r, ok := f.engine.(interface{ Release() }); ok {
+		r.Release()
+	}
+}
 
 // Restore implements raftstore.StateMachine: everything is read and verified before anything is replaced.
 func (m *Machine) Restore(r io.Reader) error {
@@ -77,7 +88,8 @@ func (m *Machine) Restore(r io.Reader) error {
 		return fmt.Errorf("fsm: restore: %w", errors.Join(err, leftOver(n), st.outbox.Close()))
 	}
 	old := m.st
-	m.st, m.dead = st, nil
+	m.st, m.dead, m.diverged = st, nil, ""
+	clear(m.recent[:])
 	return old.outbox.Close()
 }
 
@@ -115,8 +127,10 @@ func (m *Machine) readState(r io.Reader) (*state, error) {
 	return st, err
 }
 
-func (s *state) encode() []byte {
-	b := []byte{snapshotVersion}
+// encode returns the state beside engine and outbox, in pieces. What is large
+// and never changed, the parts of uploads, is not copied.
+func (s *state) encode() [][]byte {
+	b := append(make([]byte, 0, s.estimate()), snapshotVersion)
 	for _, v := range []uint64{uint64(s.group), uint64(s.generation), s.index, s.term, s.chain} {
 		b = binary.AppendUvarint(b, v)
 	}
@@ -140,14 +154,29 @@ func (s *state) encode() []byte {
 		b = a.encode(b)
 	}
 	b = appendDocuments(appendDocuments(b, s.scripts), s.rules)
-	b = appendUploads(b, s.uploads)
-	b = binary.AppendUvarint(b, uint64(len(s.gaps)))
+	pieces := uploadPieces(b, s.uploads)
+	b = binary.AppendUvarint(nil, uint64(len(s.gaps)))
 	for _, g := range s.gaps {
 		b = codec.AppendString(codec.AppendString(codec.AppendString(b, g.Agent), g.Stream), g.Reason)
 		b = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(b, g.At), g.From), g.To)
 		b = binary.AppendUvarint(b, g.Readings)
 	}
-	return b
+	return append(pieces, b)
+}
+
+// estimate is about the size of encode's first piece, so that it need not grow.
+func (s *state) estimate() int {
+	n := 4096
+	for _, a := range s.order {
+		n += 256 + (len(a.hashes)+len(a.prevHashes))*(binary.MaxVarintLen32+len(wire.SeqHash{}.Hash)) + 12*len(a.fronts)
+	}
+	for _, d := range s.scripts {
+		n += len(d.Text) + 64
+	}
+	for _, d := range s.rules {
+		n += len(d.Text) + 64
+	}
+	return n
 }
 
 func (c *Counters) all() []*uint64 {
@@ -271,16 +300,19 @@ func readDocuments(r *codec.Reader) (out []Document) {
 	return out
 }
 
-func appendUploads(b []byte, us []upload) []byte {
+// uploadPieces continues b; parts are referred to.
+func uploadPieces(b []byte, us []upload) [][]byte {
+	var out [][]byte
 	b = binary.AppendUvarint(b, uint64(len(us)))
 	for _, u := range us {
 		b = appendUpload(b, u.Upload)
 		for _, p := range u.parts {
-			b = codec.AppendBool(b, p != nil)
-			b = codec.AppendBytes(b, p)
+			b = binary.AppendUvarint(codec.AppendBool(b, p != nil), uint64(len(p)))
+			out = append(out, b, p)
+			b = nil
 		}
 	}
-	return b
+	return append(out, b)
 }
 
 func readUploads(r *codec.Reader) (out []upload) {
