@@ -116,6 +116,7 @@ func (o *keyedOp) reserve() {
 func (o *keyedOp) wants() bool { return o.ttl > 0 && o.keys.table.Live() > 0 }
 
 func (o *keyedOp) close() {
+	o.oneGroup()
 	expired := o.expire()
 	if o.p.mode == plan.Complete && !o.inner {
 		if o.p.data || expired {
@@ -129,6 +130,18 @@ func (o *keyedOp) close() {
 	o.emitB.flush()
 	_, b := o.size()
 	o.over = b > o.p.opt.MaxStateBytes
+}
+
+// oneGroup: an aggregation without keys has its one group, and says so with
+// every entry that brings rows, also when a filter drops all of them: as in Spark.
+func (o *keyedOp) oneGroup() {
+	if len(o.node.Keys) > 0 || o.inner || !o.p.data {
+		return
+	}
+	o.keys.gids = o.keys.table.GroupRows(1, o.keys.gids)
+	o.reserve()
+	o.touched[0] |= 1
+	o.any = true
 }
 
 func (o *keyedOp) emitTouched() {

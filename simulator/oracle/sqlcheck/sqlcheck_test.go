@@ -95,6 +95,11 @@ func (w *world) ours(text string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return rowTexts(b), nil
+}
+
+// rowTexts renders rows as lite does.
+func rowTexts(b *column.Batch) []string {
 	var out []string
 	for i := range b.Len {
 		var cells []string
@@ -112,7 +117,7 @@ func (w *world) ours(text string) ([]string, error) {
 		}
 		out = append(out, strings.Join(cells, ","))
 	}
-	return out, nil
+	return out
 }
 
 func (w *world) lite(text string) ([]string, error) {
