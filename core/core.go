@@ -223,7 +223,7 @@ func (n *Node) open() (_ *parts, err error) {
 		return nil, errors.Join(err, p.mux.Close(), stores.Close())
 	}
 	p.forward = ingest.NewForwarder(p.mux.DialPeer)
-	p.proposer = ingest.NewProposer(ingest.Options{Log: p.store, Remote: p.forward, Clock: n.opts.Clock, Generation: n.cfg.Generation})
+	p.proposer = ingest.NewProposer(ingest.Options{Log: p.store, Remote: p.forward, Clock: n.opts.Clock, Generation: n.cfg.Generation, Chain: p.machine.Chain})
 	close(wired)
 	p.agents = &ingest.AgentServer{Proposer: p.proposer, Log: p.store, Clock: n.opts.Clock, Identity: n.identity()}
 	p.catalog = &catalog.Catalog{State: p.machine, Submit: p.proposer, Engine: n.opts.Engine}
@@ -246,6 +246,7 @@ func (n *Node) machine(p *parts) (*fsm.Machine, error) {
 		Outbox:      outbox.Options{Dir: filepath.Join(n.cfg.DataDir, "outbox"), MaxBytes: n.cfg.OutboxBytes},
 		IdleTimeout: n.cfg.IdleTimeout.Microseconds(), MaxAgents: n.cfg.MaxAgents,
 		Strikes: remembered{st, counts}, Observe: p.events.Observe,
+		Diverged: func(problem string) { fmt.Fprintf(n.opts.LogOutput, "core: %s\n", problem) },
 	})
 }
 

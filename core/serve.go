@@ -91,6 +91,9 @@ func ready(p *parts) error {
 	if f := p.store.Status().Fault; f != "" {
 		return errors.New(f)
 	}
+	if d := p.machine.Diverged(); d != "" {
+		return errors.New(d)
+	}
 	return nil
 }
 

@@ -20,6 +20,9 @@ func (n *Node) status(p *parts) api.Status {
 			Rejected: s.Counters.Rejected, Late: s.Engine.Late},
 		Rejected: s.Engine.Rejected, Outbox: api.OutboxStatus{Bytes: s.Outbox.Bytes, Records: s.Outbox.Records, Dropped: s.Outbox.Dropped, Error: s.Outbox.Failure},
 		Agents: []api.AgentStatus{}, Sinks: []api.SinkStatus{}, Streams: []api.StreamStatus{}, Tables: []api.TableStatus{}}
+	if out.Fault == "" {
+		out.Fault = s.Diverged
+	}
 	scripts, rules := p.machine.Documents()
 	out.Documents = []string{}
 	for _, d := range append(scripts, rules...) {

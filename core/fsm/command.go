@@ -162,6 +162,11 @@ func decodeLeaderReady(d []byte) (l LeaderReady, err error) {
 // TickItem lets only time pass.
 func TickItem() Item { return Item{Kind: ItemTick} }
 
+// CheckItem is a tick that also says what the proposing node's chain was after an entry: every node compares its own.
+func CheckItem(index, chain uint64) Item {
+	return Item{Kind: ItemTick, Data: binary.AppendUvarint(binary.AppendUvarint(nil, index), chain)}
+}
+
 // ScriptItem executes pipeline SQL, all of it or nothing. name is the file it came from.
 func ScriptItem(name, text string) Item {
 	return Item{Kind: ItemScript, Data: codec.AppendString(codec.AppendString(nil, name), text)}

@@ -69,6 +69,8 @@ type Options struct {
 	Strikes           Strikes
 	// Observe sees every entry's output, valid only during the call; it must be quick.
 	Observe func(index uint64, time int64, out *engine.Output)
+	// Diverged is told once when this node's state is not that of the node that leads; it must be quick.
+	Diverged func(problem string)
 }
 
 // DefaultMaxAgents bounds the registry of agents.
@@ -80,6 +82,9 @@ type Machine struct {
 	mu   sync.Mutex // Apply, Restore and queries take turns
 	st   *state
 	dead error // after a panic nothing is applied any more
+
+	recent   [recentEntries]checkpoint // of this node: what a CheckItem is compared with
+	diverged string
 
 	items    []Item
 	results  []Result
@@ -263,6 +268,7 @@ func (m *Machine) finish(run bool) any {
 	m.account(out)
 	s.outbox.Append(s.index, s.time, out.Changes, out.Alerts)
 	m.extendChain(out)
+	m.recent[s.index%recentEntries] = checkpoint{s.index, s.chain}
 	if m.opts.Observe != nil {
 		m.opts.Observe(s.index, s.time, out)
 	}
@@ -311,8 +317,34 @@ func (m *Machine) extendChain(out *engine.Output) {
 		b = appendU64(append(b, out.Alerts[i].ID...), out.Alerts[i].Seq)
 	}
 	b = appendU64(appendU64(b, uint64(len(out.Late))), uint64(len(out.Rejected)))
+	b = appendU64(b, m.st.outbox.Sum())
 	m.hashBuf = b
 	m.st.chain = xxh3.Hash(b)
+}
+
+// checkpoint is the chain after an entry.
+type checkpoint struct{ index, chain uint64 }
+
+// recentEntries is how long a chain is remembered: longer than a check is on its way.
+const recentEntries = 4096
+
+// check compares this node with the one that leads. Which of the two is wrong nobody can tell here: it changes nothing
+// in the state, but the node says that it is not to be trusted.
+func (m *Machine) check(d []byte) {
+	if len(d) == 0 || m.diverged != "" {
+		return
+	}
+	r := codec.NewReader(d, "check")
+	index, chain := r.Uvarint(), r.Uvarint()
+	mine := m.recent[index%recentEntries]
+	if r.End() != nil || mine.index != index || mine.chain == chain {
+		return
+	}
+	m.diverged = fmt.Sprintf("this node's state differs from the leader's (%s) after entry %d: %016x, there %016x; compare the chain in the status of all nodes, "+
+		"stop the one that is alone, remove its data directory and let it rejoin", m.st.leader, index, mine.chain, chain)
+	if m.opts.Diverged != nil {
+		m.opts.Diverged(m.diverged)
+	}
 }
 
 func appendU64(b []byte, v uint64) []byte {
@@ -353,6 +385,7 @@ func (m *Machine) item(it Item, poison bool) Result {
 		s.leader = l.Node
 		s.outbox.Register(l.Sinks)
 	case ItemTick:
+		m.check(it.Data)
 	case ItemSinkAck:
 		a, err := decodeSinkAck(it.Data)
 		if err != nil {

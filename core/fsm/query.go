@@ -88,6 +88,7 @@ type Status struct {
 	Group       uint32
 	Leader      string
 	Chain       uint64
+	Diverged    string // this node only: why it is not to be trusted
 	Agents      []AgentStatus
 	Streams     []StreamStatus
 	Counters    Counters
@@ -110,7 +111,7 @@ func (m *Machine) Status() Status {
 	defer m.mu.Unlock()
 	s := m.st
 	out := Status{Index: s.index, Term: s.term, Time: s.time, Tick: s.tick, Generation: s.generation, Group: s.group, Leader: s.leader,
-		Chain: s.chain, Counters: s.counts, Engine: s.engine.Counters(), Outbox: s.outbox.Stats(), Cursors: s.outbox.Cursors()}
+		Chain: s.chain, Diverged: m.diverged, Counters: s.counts, Engine: s.engine.Counters(), Outbox: s.outbox.Stats(), Cursors: s.outbox.Cursors()}
 	for _, a := range s.order {
 		out.Agents = append(out.Agents, s.agentStatus(a))
 	}
@@ -144,6 +145,13 @@ func (m *Machine) Chain() (index, hash uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.st.index, m.st.chain
+}
+
+// Diverged says why this node is not to be trusted; "" = nothing is known against it.
+func (m *Machine) Diverged() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.diverged
 }
 
 // systemTable answers the engine's question for tables that only the core knows. It is called under mu.

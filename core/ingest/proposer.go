@@ -57,6 +57,7 @@ type Options struct {
 	Remote            Remote
 	Clock             func() time.Time
 	Group, Generation uint32
+	Chain             func() (index, hash uint64) // of this node's state, for the others to compare; nil = never told
 }
 
 // Proposer gathers items into entries: what arrives while entries are in flight shares the next one;
@@ -314,10 +315,14 @@ func (p *Proposer) finish(batch []waiting, res []fsm.Result, err error) {
 	}
 }
 
+// checkEvery is how often the leader tells its chain, busy or not.
+const checkEvery = 10 * time.Second
+
 // Tick keeps time moving: every interval it proposes a tick, unless another entry carried the time. It returns when ctx ends.
 func (p *Proposer) Tick(ctx context.Context, every time.Duration) {
 	t := time.NewTicker(every)
 	defer t.Stop()
+	var checked time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -325,11 +330,17 @@ func (p *Proposer) Tick(ctx context.Context, every time.Duration) {
 		case <-t.C:
 		}
 		p.mu.Lock()
-		busy := len(p.queue) > 0 || p.opts.Clock().Sub(p.last) < every
+		now := p.opts.Clock()
+		busy := len(p.queue) > 0 || now.Sub(p.last) < every
 		p.mu.Unlock()
-		if p.opts.Log.Ready() && !busy {
-			_ = p.Enqueue(fsm.TickItem(), func(fsm.Result, error) {})
+		if !p.opts.Log.Ready() || busy && now.Sub(checked) < checkEvery {
+			continue
 		}
+		it := fsm.TickItem()
+		if p.opts.Chain != nil && now.Sub(checked) >= checkEvery {
+			it, checked = fsm.CheckItem(p.opts.Chain()), now
+		}
+		_ = p.Enqueue(it, func(fsm.Result, error) {})
 	}
 }
 

@@ -67,6 +67,7 @@ type Outbox struct {
 	current map[string]int // table name -> its newest definition
 	rows    log
 	alerts  log
+	sum     uint64   // over the records of the last entry
 	end     uint64   // index of the last entry, with or without output
 	trimmed uint64   // no record up to this index is here any more
 	dropped uint64   // records the bound pushed out
@@ -121,7 +122,7 @@ func sameTable(a, b sinks.Table) bool {
 func (o *Outbox) Append(index uint64, time int64, changes []engine.Changes, alerts []alert.Transition) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.end = index
+	o.end, o.sum = index, 0
 	if len(o.cursors) == 0 {
 		if len(changes) > 0 || len(alerts) > 0 {
 			o.trimmed = index
@@ -131,12 +132,12 @@ func (o *Outbox) Append(index uint64, time int64, changes []engine.Changes, aler
 	for i := range changes {
 		if changes[i].Rows.Len > 0 {
 			o.scratch = o.appendChanges(o.scratch[:0], time, &changes[i])
-			o.rows.append(index, o.scratch, o.opts.SegmentBytes)
+			o.sum = o.sum*31 + uint64(o.rows.append(index, o.scratch, o.opts.SegmentBytes))
 		}
 	}
 	if len(alerts) > 0 {
 		o.scratch = appendAlerts(o.scratch[:0], time, alerts)
-		o.alerts.append(index, o.scratch, o.opts.SegmentBytes)
+		o.sum = o.sum*31 + uint64(o.alerts.append(index, o.scratch, o.opts.SegmentBytes))
 	}
 	if len(changes) == 0 && len(alerts) == 0 {
 		return
@@ -147,6 +148,13 @@ func (o *Outbox) Append(index uint64, time int64, changes []engine.Changes, aler
 		close(o.changed)
 		o.changed = nil
 	}
+}
+
+// Sum is over every byte that the last Append kept: equal on replicas that emitted the same values.
+func (o *Outbox) Sum() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sum
 }
 
 // enforceBound drops the oldest rows, a segment at a time; alert transitions are never dropped.

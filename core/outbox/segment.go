@@ -50,7 +50,7 @@ type log struct {
 	bytes int64
 }
 
-func (l *log) append(index uint64, payload []byte, segmentBytes int) {
+func (l *log) append(index uint64, payload []byte, segmentBytes int) (sum uint32) {
 	var s *segment
 	if n := len(l.segs); n > 0 {
 		s = l.segs[n-1]
@@ -62,7 +62,8 @@ func (l *log) append(index uint64, payload []byte, segmentBytes int) {
 	}
 	var head [recordHead]byte
 	binary.LittleEndian.PutUint32(head[:], uint32(len(payload)))
-	binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(payload, crc32.MakeTable(crc32.Castagnoli)))
+	sum = crc32.Checksum(payload, crc32.MakeTable(crc32.Castagnoli))
+	binary.LittleEndian.PutUint32(head[4:], sum)
 	binary.LittleEndian.PutUint64(head[8:], index)
 	s.buf = append(append(s.buf, head[:]...), payload...)
 	l.bytes += int64(len(s.buf) - s.size)
@@ -74,6 +75,7 @@ func (l *log) append(index uint64, payload []byte, segmentBytes int) {
 		s.marks = append(s.marks, mark{index, s.size})
 	}
 	s.last = index
+	return sum
 }
 
 func (l *log) removeFirst() {
