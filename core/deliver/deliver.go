@@ -68,6 +68,10 @@ type Options struct {
 	FetchCopy func(ctx context.Context, sink string) (path string, err error)
 }
 
+// gatherFor is the least time between two writes to a sink that every node keeps for itself, while it keeps up: what
+// comes meanwhile shares a transaction and its fsync, which the log needs more. Nobody is alerted from there.
+const gatherFor = 200 * time.Millisecond
+
 // CursorName is the name under which a sink's position is replicated.
 func CursorName(s sinks.Sink, node string) string {
 	if s.Scope() == sinks.EveryNode {
@@ -220,7 +224,8 @@ type worker struct {
 	sink     sinks.Sink
 	cursor   string
 	outbox   *outbox.Outbox
-	prepared int // table definitions the sink was prepared for
+	drained  time.Time // when the last write ended, if it took all there was
+	prepared int       // table definitions the sink was prepared for
 
 	mu      sync.Mutex
 	at      uint64
@@ -328,10 +333,14 @@ func (w *worker) step(ctx context.Context) error {
 		}
 		w.outbox = ob
 	}
+	if d := gatherFor - time.Since(w.drained); w.sink.Scope() == sinks.EveryNode && d > 0 && !pause(ctx, d) {
+		return nil
+	}
 	changed := ob.Changed()
 	w.mu.Lock()
 	at, lost := w.at, w.lost
 	w.mu.Unlock()
+	end := ob.Stats().End
 	batches, upTo, err := ob.Read(at, ReadBytes, lost)
 	if errors.Is(err, outbox.ErrGap) {
 		return w.refill(ctx, ob)
@@ -348,6 +357,9 @@ func (w *worker) step(ctx context.Context) error {
 	}
 	if err := w.write(ctx, batches, upTo); err != nil {
 		return err
+	}
+	if w.drained = time.Now(); upTo < end {
+		w.drained = time.Time{} // more was there than one write takes: no pause
 	}
 	w.set(func() { w.at, w.lastErr = upTo, "" })
 	return nil
