@@ -347,13 +347,6 @@ func (a *ages) forget(g int32) { a.last[g] = unseen }
 
 func (a *ages) bytes() int64 { return int64(len(a.last)) * 13 }
 
-func (a *ages) save(e *encoder) {
-	e.int(len(a.last))
-	for _, t := range a.last {
-		e.varint(t)
-	}
-}
-
 func (a *ages) load(d *decoder, n int) {
 	k := d.int()
 	if k != 0 && k != n {
