@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -52,6 +53,11 @@ func (c *Config) Validate() error {
 	var errs []error
 	if len(c.Core) == 0 {
 		errs = append(errs, errors.New("core is empty: name at least one node as host:port"))
+	}
+	for _, node := range c.Core {
+		if _, _, err := net.SplitHostPort(node); err != nil {
+			errs = append(errs, fmt.Errorf("core: %q is not host:port, for example 10.0.0.1:7400", node))
+		}
 	}
 	if len(c.Agent) > wire.MaxNameBytes {
 		errs = append(errs, fmt.Errorf("agent is %d bytes long, at most %d are allowed", len(c.Agent), wire.MaxNameBytes))

@@ -162,6 +162,13 @@ func (a *Agent) HTTPAddr() string {
 // Run works until ctx ends (then it returns nil) or the disk fails. An Agent runs once.
 func (a *Agent) Run(ctx context.Context) error {
 	a.log.Info("edge agent starts", "agent", a.cfg.Agent, "core", a.cfg.Core, "brokers", a.cfg.MQTT.Brokers, "waiting", a.spool.Stats().Recovered)
+	a.source.Watch = func(err error) {
+		if err != nil {
+			a.log.Warn("no broker; it keeps what is sent for this agent's session, the next attempt follows", "error", err)
+			return
+		}
+		a.log.Info("subscribed to the broker", "brokers", a.cfg.MQTT.Brokers, "topics", a.decoder.Filters())
+	}
 	var wg sync.WaitGroup
 	reading, stopReading := context.WithCancel(context.Background())
 	linking, stopLinking := context.WithCancel(context.Background())

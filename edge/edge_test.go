@@ -335,6 +335,8 @@ func TestNoGoroutineStays(t *testing.T) {
 func TestBadConfiguration(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"core is empty":          func(c *Config) { c.Core = nil },
+		"is not host:port":       func(c *Config) { c.Core = []string{"nonsense"} },
+		"is not an address":      func(c *Config) { c.MQTT.Brokers = []string{"foo"} },
 		"batch_readings is 0":    func(c *Config) { c.BatchReadings = 0 },
 		"spool.policy":           func(c *Config) { c.Spool.Policy = "lose" },
 		"mqtt.brokers":           func(c *Config) { c.MQTT.Brokers = nil },

@@ -18,7 +18,7 @@ func (a *Agent) linkDown(l *link, err error) {
 		a.loop.session.Disconnect()
 	}
 	if err != nil && !a.loop.closing {
-		a.log.Info("no link to the core", "error", err)
+		a.log.Warn("no link to the core; readings wait in the spool, the next attempt follows", "error", err)
 	}
 }
 

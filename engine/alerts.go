@@ -63,6 +63,9 @@ func (e *Engine) Rules() []alert.Rule { return e.alerts.set.Rules() }
 // ActiveAlerts lists the alerts that are pending, firing or without data.
 func (e *Engine) ActiveAlerts() []alert.Active { return e.alerts.set.Active() }
 
+// ResolvedAlerts lists at most n alerts that are over, the latest first.
+func (e *Engine) ResolvedAlerts(n int) []alert.Active { return e.alerts.set.Resolved(n) }
+
 // AlertStats returns the counters of the rules since this engine was made or restored.
 func (e *Engine) AlertStats() alert.Stats { return e.alerts.set.Stats() }
 

@@ -10,13 +10,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"signalbox/cmd/config"
+	"signalbox/cmd/datadir"
 	"signalbox/core"
 	"signalbox/core/page"
 	"signalbox/sinks"
@@ -119,6 +122,14 @@ func Command(use, version string) *cobra.Command {
 
 // Run serves until ctx ends.
 func Run(ctx context.Context, cfg Config, version string, log io.Writer) error {
+	if err := cfg.Core.Validate(); err != nil { // before anything is written
+		return err
+	}
+	release, err := datadir.Lock(cfg.Core.DataDir, "core node "+cfg.Core.NodeID)
+	if err != nil {
+		return err
+	}
+	defer release()
 	opened, err := openSinks(cfg)
 	if err != nil {
 		return err
@@ -133,11 +144,28 @@ func Run(ctx context.Context, cfg Config, version string, log io.Writer) error {
 	go func() {
 		select {
 		case <-n.Started():
-			fmt.Fprintf(log, "signalbox-core %s: %s listens on %s\n", version, cfg.Core.NodeID, cfg.Core.Listen)
+			fmt.Fprint(log, greeting(cfg, version, opened))
 		case <-ctx.Done():
 		}
 	}()
 	return n.Run(ctx)
+}
+
+// greeting says where everything is, for whoever starts a node by hand.
+func greeting(cfg Config, version string, opened []sinks.Sink) string {
+	names := make([]string, len(opened))
+	for i, s := range opened {
+		names[i] = s.Name()
+	}
+	scheme, results := "http", "none"
+	if cfg.Core.TLSCert != "" {
+		scheme = "https"
+	}
+	if len(names) > 0 {
+		results = strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("signalbox-core %s: %s listens on %s\n  live page, API  %s://%s\n  data            %s\n  results go to   %s\n",
+		version, cfg.Core.NodeID, cfg.Core.Listen, scheme, cfg.Core.Listen, cfg.Core.DataDir, results)
 }
 
 // openSinks opens what is configured. A sink that is configured and cannot be
@@ -185,6 +213,11 @@ func openFiles(c fileConfig) (sinks.Sink, error) {
 }
 
 func openMQTT(c mqttConfig) (sinks.Sink, error) {
+	for _, b := range c.Brokers {
+		if u, err := url.Parse(b); err != nil || u.Host == "" {
+			return nil, fmt.Errorf("mqtt.brokers: %q is not an address: write for example tcp://127.0.0.1:1883 or ssl://broker:8883", b)
+		}
+	}
 	secure, err := c.TLS.load()
 	if err != nil {
 		return nil, fmt.Errorf("mqtt: %w", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signalbox/cmd/config"
+	"signalbox/cmd/datadir"
 	"signalbox/edge"
 )
 
@@ -30,6 +31,14 @@ func command() *cobra.Command {
 	var cfg edge.Config
 	c := config.Command("signalbox-edge", "The agent on a device or gateway", "SIGNALBOX_EDGE_", &cfg, func(c *cobra.Command) error {
 		log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+		if err := cfg.Validate(); err != nil { // before anything is written
+			return fmt.Errorf("configuration: %w", err)
+		}
+		release, err := datadir.Lock(cfg.DataDir, "edge agent") // it may be given another name
+		if err != nil {
+			return err
+		}
+		defer release()
 		agent, err := edge.New(cfg, edge.Options{Logger: log, Version: version})
 		if err != nil {
 			return err

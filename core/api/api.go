@@ -38,7 +38,7 @@ const (
 // State answers queries on this node.
 type State interface {
 	Query(sql string) (*column.Batch, uint64, error)
-	Alerts() ([]alert.Active, uint64)
+	Alerts(resolved int) (active, over []alert.Active, index uint64)
 }
 
 // Server serves the API. All fields are required except Page.

@@ -131,13 +131,17 @@ type Alert struct {
 
 // AlertsResponse is what GET /v1/alerts answers.
 type AlertsResponse struct {
-	Index  uint64  `json:"index"`
-	Alerts []Alert `json:"alerts"`
+	Index    uint64  `json:"index"`
+	Alerts   []Alert `json:"alerts"`
+	Resolved []Alert `json:"resolved"` // the latest MaxResolved that are over
 }
+
+// MaxResolved is how many alerts that are over are shown.
+const MaxResolved = 20
 
 // alerts lists what is pending, firing or without data, firing ones first, the newest first.
 func (s *Server) alerts(w http.ResponseWriter, _ *http.Request) {
-	active, index := s.State.Alerts()
+	active, over, index := s.State.Alerts(MaxResolved)
 	slices.SortStableFunc(active, func(a, b alert.Active) int {
 		if fa, fb := a.State == alert.Firing, b.State == alert.Firing; fa != fb {
 			if fa {
@@ -147,12 +151,16 @@ func (s *Server) alerts(w http.ResponseWriter, _ *http.Request) {
 		}
 		return cmp.Compare(b.Since, a.Since)
 	})
-	out := AlertsResponse{Index: index, Alerts: []Alert{}}
-	for _, a := range active {
-		out.Alerts = append(out.Alerts, Alert{ID: a.ID, State: string(a.State), Group: a.Group, Rule: a.Rule, By: labels(a.Labels),
+	reply(w, http.StatusOK, AlertsResponse{Index: index, Alerts: shown(active), Resolved: shown(over)})
+}
+
+func shown(list []alert.Active) []Alert {
+	out := []Alert{}
+	for _, a := range list {
+		out = append(out, Alert{ID: a.ID, State: string(a.State), Group: a.Group, Rule: a.Rule, By: labels(a.Labels),
 			Annotations: labels(a.Annotations), Since: Timestamp(a.Since), Episode: Timestamp(a.Episode), Seq: a.Seq, Value: a.Value})
 	}
-	reply(w, http.StatusOK, out)
+	return out
 }
 
 func labels(ls []alert.Label) map[string]string {

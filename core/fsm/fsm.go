@@ -37,6 +37,7 @@ type Engine interface {
 	Tables() []engine.TableInfo
 	Counters() engine.Counters
 	ActiveAlerts() []alert.Active
+	ResolvedAlerts(n int) []alert.Active
 	Snapshot() (EngineSnapshot, error)
 }
 

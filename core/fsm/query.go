@@ -38,11 +38,11 @@ func detach(b *column.Batch) *column.Batch {
 	return out
 }
 
-// Alerts lists the alerts that are pending, firing or without data.
-func (m *Machine) Alerts() (active []alert.Active, index uint64) {
+// Alerts lists the alerts that are pending, firing or without data, and the latest that are over.
+func (m *Machine) Alerts(resolved int) (active, over []alert.Active, index uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.st.engine.ActiveAlerts(), m.st.index
+	return m.st.engine.ActiveAlerts(), m.st.engine.ResolvedAlerts(resolved), m.st.index
 }
 
 // Tables describes the catalog.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/url"
 	"os"
 	"time"
 )
@@ -29,6 +30,11 @@ func DefaultConfig() Config {
 
 // Validate returns what is wrong with the configuration.
 func (c *Config) Validate() error {
+	for _, b := range c.Brokers {
+		if u, err := url.Parse(b); err != nil || u.Host == "" {
+			return fmt.Errorf("mqtt.brokers: %q is not an address: write for example tcp://127.0.0.1:1883 or ssl://broker:8883", b)
+		}
+	}
 	switch {
 	case len(c.Brokers) == 0:
 		return fmt.Errorf("mqtt.brokers is empty: name at least one, like tcp://127.0.0.1:1883")

@@ -59,6 +59,9 @@ type Stats struct {
 
 // Source is a subscription. Its methods are safe for concurrent use.
 type Source struct {
+	// Watch, when set before Run, hears of every connection (nil) and of every one that failed or was lost.
+	Watch func(err error)
+
 	cfg     Config
 	filters []string
 	now     func() int64
@@ -118,6 +121,9 @@ func (s *Source) Run(ctx context.Context) error {
 			s.stats.LastError = err.Error()
 		}
 		s.mu.Unlock()
+		if err != nil {
+			s.tell(err)
+		}
 		if time.Since(started) > s.cfg.MaxBackoff {
 			backoff = firstBackoff
 		}
@@ -129,6 +135,12 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (s *Source) tell(err error) {
+	if s.Watch != nil {
+		s.Watch(err)
+	}
 }
 
 func (s *Source) options() (*paho.ClientOptions, error) {
@@ -193,6 +205,7 @@ func (s *Source) connection(ctx context.Context, o paho.ClientOptions) error {
 	s.stats.Connected, s.stats.LastError = true, ""
 	s.stats.Connects++
 	s.mu.Unlock()
+	s.tell(nil)
 	select {
 	case err := <-lost:
 		return fmt.Errorf("mqtt: connection lost: %w", err)

@@ -1,13 +1,14 @@
 package alert
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"signalbox/engine/column"
 )
 
-// Active is an alert that is pending, firing or without data.
+// Active is an alert that is pending, firing or without data; in the answer of Resolved, one that is over.
 type Active struct {
 	ID          string
 	Group, Rule string
@@ -24,12 +25,24 @@ type Active struct {
 // Active lists the alerts that are pending, firing or without data, in order of rule and id.
 // It changes nothing.
 func (s *Set) Active() []Active {
+	return s.list(func(told phase) bool { return told != inactive && told != resolved })
+}
+
+// Resolved lists at most n alerts whose last transition was that they are over, the
+// latest first. It changes nothing.
+func (s *Set) Resolved(n int) []Active {
+	out := s.list(func(told phase) bool { return told == resolved })
+	slices.SortStableFunc(out, func(a, b Active) int { return cmp.Compare(b.Since, a.Since) })
+	return out[:min(n, len(out))]
+}
+
+func (s *Set) list(wanted func(told phase) bool) []Active {
 	var out []Active
 	for _, r := range s.rules {
 		from := len(out)
 		for k := range r.keys {
 			key := &r.keys[k]
-			if key.told == inactive || key.told == resolved {
+			if !wanted(key.told) {
 				continue
 			}
 			a := Active{ID: r.id(int32(k)), Group: r.c.Group, Rule: r.c.Name, State: phaseStates[key.told], Episode: key.episode, Since: key.at, Last: key.last, Seq: key.seq}

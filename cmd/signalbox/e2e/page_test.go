@@ -135,6 +135,7 @@ func (b *browser) checkFleet(t *testing.T, core *client.Client, buses int) {
 		if err != nil {
 			return err
 		}
+		total = strings.ReplaceAll(total, ",", "")
 		n, err := b.text("fleet-buses")
 		if err != nil {
 			return err

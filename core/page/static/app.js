@@ -33,12 +33,16 @@ function fill(tbody, rows, render) {
 }
 
 const clock = (stamp) => (stamp ? String(stamp).slice(11, 19) : '–');
+// thousands keeps every digit: the number is text with commas.
+const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ',');
+// BEHIND is how many log entries a sink may lack before the page says so: less is what is on its way.
+const BEHIND = 1000;
 const percent = (v) => (v === null || v === undefined ? '–' : Math.round(Number(v) * 100) + ' %');
 
 async function showFleet() {
   const [total] = await query('SELECT passengers, buses FROM fleet_now');
   if (total) {
-    $('fleet-passengers').textContent = total.passengers ?? 0;
+    $('fleet-passengers').textContent = thousands(total.passengers ?? 0);
     $('fleet-buses').textContent = total.buses;
   }
   const buses = await query('SELECT bus_id, route, passengers, capacity, passengers / capacity AS load FROM bus_now ORDER BY load DESC, bus_id LIMIT 14');
@@ -77,7 +81,10 @@ const keyOf = (labels) => Object.entries(labels).filter(([name]) => name !== 'al
 
 async function showAlerts() {
   const status = await getJSON('/v1/alerts');
-  const alerts = status.alerts.slice(0, 12);
+  // What is over stays visible for a while; firing ones come first, but never crowd out the last to resolve.
+  const over = (status.resolved ?? []).slice(0, 5);
+  const alerts = status.alerts.slice(0, 14 - over.length).concat(over);
+  $('alerts-count').textContent = ['firing', 'pending'].map((s) => status.alerts.filter((a) => a.state === s).length + ' ' + s).join(', ');
   $('alerts-empty').hidden = alerts.length > 0;
   fill($('alerts'), alerts, (a) => {
     const state = document.createElement('span');
@@ -89,10 +96,10 @@ async function showAlerts() {
 
 async function showCluster() {
   const s = await getJSON('/v1/status');
-  $('readings').textContent = Number(s.readings.applied).toLocaleString('en');
+  $('readings').textContent = thousands(s.readings.applied);
   fill($('nodes'), s.nodes, (n) => [cell(n.id), cell(n.leader ? 'leader' : n.reachable === false ? 'not reachable' : 'follower'), cell(n.address)]);
-  fill($('sinks'), s.sinks, (k) => [cell(k.name), cell(k.lag + ' entries', 'right'), cell(k.error ? 'waiting: ' + k.error : 'ok')]);
-  fill($('agents'), s.agents, (a) => [cell(a.id), cell(a.applied, 'right'), cell(clock(a.last_seen))]);
+  fill($('sinks'), s.sinks, (k) => [cell(k.name), cell(k.scope), cell(k.error ? 'waiting, ' + k.lag + ' log entries behind: ' + k.error : k.lag > BEHIND ? 'catching up, ' + k.lag + ' log entries' : 'ok')]);
+  fill($('agents'), s.agents, (a) => [cell(a.id), cell(a.standing), cell(thousands(a.applied), 'right'), cell(clock(a.last_seen))]);
 }
 
 let running = false;
