@@ -166,6 +166,47 @@ func TestKeyedStateSnapshotOfItsMoment(t *testing.T) {
 	}
 }
 
+// TestKeyedStateOfEveryType: values of every kind are remembered, also across
+// snapshots, and are those of the row of the key before.
+func TestKeyedStateOfEveryType(t *testing.T) {
+	values := []string{"passengers", "speed", "route", "time", "passengers > 30", "CAST(speed AS DECIMAL(10,2))", "CAST(speed AS DECIMAL(38,18))", "CAST(speed AS FLOAT)",
+		"CAST(time AS DATE)", "CAST(time AS TIMESTAMP_NTZ)", "CAST(route AS BINARY)", "struct(route, passengers)", "array(route, bus)", "array(struct(speed, route))",
+		"map(bus, passengers)", "time - TIMESTAMP'2023-01-01'", "NULL", "if(speed > 25, 'NaN', '-0.0')::DOUBLE"}
+	var items []string
+	for i, v := range values {
+		items = append(items, fmt.Sprintf("%s AS v%d, previous(%s, bus) AS p%d, had_changed(%s, bus) AS c%d, unchanged_since(%s, time, bus) AS s%d", v, i, v, i, v, i, v, i))
+	}
+	query := "CREATE STREAMING TABLE q AS SELECT bus, " + strings.Join(items, ", ") + " FROM STREAM bus"
+	r := rand.New(rand.NewSource(8))
+	rows := randomRows(r, 200, 1_700_000_000*second)
+	a, b := newEngine(t, engine.DefaultOptions(), query), newEngine(t, engine.DefaultOptions(), query)
+	before := map[string][]column.Datum{}
+	for i := uint64(1); len(rows) > 0; i++ {
+		n := min(1+r.Intn(20), len(rows))
+		in := &engine.Input{Index: i, Time: int64(i), Batches: []engine.StreamBatch{{Stream: "bus", Rows: busBatch(rows[:n])}}}
+		out := apply(t, a, in)
+		if x, y := strings.Join(lines(out), "\n"), strings.Join(lines(apply(t, b, in)), "\n"); x != y {
+			t.Fatalf("entry %d differs after a snapshot:\n%.1500s\n%.1500s", i, x, y)
+		}
+		rows, b = rows[n:], throughSnapshot(t, b, engine.DefaultOptions())
+		batch := out.Changes[0].Rows
+		for j := range batch.Len {
+			row := batch.Row(j)
+			last, known := before[row[0].S]
+			for v := range values {
+				want := column.NullDatum
+				if known {
+					want = last[1+4*v]
+				}
+				if got := fmt.Sprint(row[2+4*v]); got != fmt.Sprint(want) {
+					t.Fatalf("previous(%s) is %s, want %v", values[v], got, want)
+				}
+			}
+			before[row[0].S] = row
+		}
+	}
+}
+
 // A function with state sees the rows that WHERE drops, and may be counted in windows.
 func TestKeyedStateInClauses(t *testing.T) {
 	e := newEngine(t, engine.DefaultOptions(),
