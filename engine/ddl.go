@@ -187,13 +187,20 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 	if r.schema.Time >= 0 && r.schema.Fields[r.schema.Time].Type.Kind != column.Timestamp {
 		r.schema.Time = -1
 	}
-	if old != nil && stream.SameState(old.query, q, old.opts, opts) {
-		r.version, r.now = old.version, old.now
+	var added stream.Added
+	if old != nil {
+		more := false
+		if added, more = stream.AddsColumns(old.query, q, old.opts, opts); more || stream.SameState(old.query, q, old.opts, opts) {
+			r.version, r.now = old.version, old.now
+		}
 	}
 	if r.pipe, err = e.compile(r); err != nil {
 		return positioned(err, st.Pos)
 	}
 	if old != nil && r.version == old.version {
+		if len(added.Names) > 0 {
+			r.pipe.Adopt(added)
+		}
 		if err := moveState(old.pipe, r.pipe); err != nil {
 			return positioned(err, st.Pos)
 		}

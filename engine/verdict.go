@@ -15,10 +15,11 @@ type Verdict string
 
 // The verdicts.
 const (
-	IsNew      Verdict = "new"         // there is no such table
-	Unchanged  Verdict = "unchanged"   // the same statement: nothing happens
-	KeepsState Verdict = "keeps state" // only stateless parts changed: windows, groups and keys go on
-	StartsAnew Verdict = "starts anew" // the stateful parts changed: empty state, higher version, new row ids
+	IsNew      Verdict = "new"           // there is no such table
+	Unchanged  Verdict = "unchanged"     // the same statement: nothing happens
+	KeepsState Verdict = "keeps state"   // only stateless parts changed: windows, groups and keys go on
+	AddsColumn Verdict = "adds a column" // only aggregate functions came in addition: they count from now, everything else goes on
+	StartsAnew Verdict = "starts anew"   // the stateful parts changed: empty state, higher version, new row ids
 )
 
 // TableVerdict is the verdict for one table, with the operator that decided it.
@@ -74,6 +75,10 @@ func (e *Engine) verdict(c *catalog, st *sql.CreateStreamingTable) (TableVerdict
 	opts.AllowedLateness = e.lateness(st, q, opts, undecided)
 	if stream.SameState(old.query, q, old.opts, opts) {
 		v.Verdict, v.Reason = KeepsState, "the stateful operators are the same"
+		return v, nil
+	}
+	if added, ok := stream.AddsColumns(old.query, q, old.opts, opts); ok {
+		v.Verdict, v.Reason = AddsColumn, "from now on: "+strings.Join(added.Names, ", ")
 		return v, nil
 	}
 	v.Verdict, v.Reason = StartsAnew, firstDifference(stream.Signature(old.query, old.opts), stream.Signature(q, opts))

@@ -15,6 +15,7 @@ type calls struct {
 	args [][]*column.Column
 	pass [][]bool  // rows that a FILTER keeps, nil = no filter
 	sels [][]int32 // per call: rows that a FILTER keeps
+	from []int     // of a state with fewer functions that is about to be read: the places of those
 	gids []int32   // scratch
 	sel  []int32
 }
@@ -113,14 +114,6 @@ func loadAccs(d *decoder, accs []agg.Accumulator, n int) {
 			d.fail(err)
 		}
 	}
-}
-
-func saveTable(e *encoder, t *agg.GroupTable) {
-	var buf bytes.Buffer
-	if err := t.Encode(&buf); err != nil {
-		e.fail(err)
-	}
-	e.bytes(buf.Bytes())
 }
 
 func loadTable(d *decoder, t *agg.GroupTable) {

@@ -277,15 +277,15 @@ func loadGroups(d *decoder, k *calls, s *groupState, revs, ages bool) (n int) {
 		if s.accs == nil {
 			continue
 		}
-		part := k.newAccs()
+		part := k.savedAccs()
 		growAccs(part, size)
 		loadAccs(d, part, size)
 		if d.err != nil {
 			return 0
 		}
 		growAccs(s.accs, from+size)
-		for i, a := range s.accs {
-			if err := agg.CopyGroups(a, from, part[i], 0, size); err != nil {
+		for i, a := range part {
+			if err := agg.CopyGroups(s.accs[k.place(i)], from, a, 0, size); err != nil {
 				d.fail(err)
 			}
 		}

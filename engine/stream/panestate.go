@@ -82,6 +82,9 @@ func (o *paneOp) load(d *decoder) {
 		if d.bool() {
 			pn.size = 0
 			pn.packed = d.bytes()
+			if err := o.widen(pn); err != nil {
+				d.fail(err)
+			}
 			o.closedBytes += packedBytes(pn)
 		} else if o.loadPane(d, pn); pn.size > len(o.refs) || len(pn.has) != (pn.size+63)/64 {
 			d.fail(errState)
