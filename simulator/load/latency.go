@@ -102,13 +102,32 @@ func (w *watch) observe(source int, bus string, at, now time.Time) {
 // Seen says what became of the probes.
 type Seen struct {
 	Expected, Missing, Twice int
-	Others                   int // caused by buses that are no probes
+	Others                   int    // caused by buses that are no probes
+	Example                  string // of what is missing
 }
 
 func (w *watch) result() Seen {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Seen{Expected: len(w.due), Missing: len(w.due) - len(w.seen), Twice: w.repeats, Others: w.foreign}
+	out := Seen{Expected: len(w.due), Missing: len(w.due) - len(w.seen), Twice: w.repeats, Others: w.foreign}
+	if out.Missing == 0 {
+		return out
+	}
+	first, last := probeKey{}, probeKey{}
+	for k := range w.due {
+		if w.seen[k] != 0 {
+			continue
+		}
+		if first.at == 0 || k.at < first.at {
+			first = k
+		}
+		if k.at > last.at {
+			last = k
+		}
+	}
+	at := func(k probeKey) string { return k.bus + " at " + time.UnixMicro(k.at).UTC().Format("15:04:05.000000") }
+	out.Example = fmt.Sprintf("from %s to %s", at(first), at(last))
+	return out
 }
 
 // floor measures, in the same run, what nothing can beat: an MQTT echo through

@@ -89,10 +89,10 @@ func (r *Report) Check() error {
 		bad("%d messages were not acknowledged by the broker", r.Failed)
 	}
 	if r.Alerts.Missing > 0 || r.Alerts.Twice > 0 {
-		bad("of %d expected transitions %d are missing and %d came more than once", r.Alerts.Expected, r.Alerts.Missing, r.Alerts.Twice)
+		bad("of %d expected transitions %d are missing and %d came more than once %s", r.Alerts.Expected, r.Alerts.Missing, r.Alerts.Twice, r.Alerts.Example)
 	}
 	if r.MissedEvents == 0 && (r.Results.Missing > 0 || r.Results.Twice > 0) {
-		bad("of %d expected result rows %d are missing and %d came more than once", r.Results.Expected, r.Results.Missing, r.Results.Twice)
+		bad("of %d expected result rows %d are missing and %d came more than once %s", r.Results.Expected, r.Results.Missing, r.Results.Twice, r.Results.Example)
 	}
 	return errors.Join(errs...)
 }

@@ -20,7 +20,7 @@ func TestWatchCountsWhatIsMissingAndWhatComesTwice(t *testing.T) {
 	w.observe(0, "b", t0, t0.Add(10*time.Millisecond))
 	w.observe(0, "x", t0, t0)
 	w.observe(0, "a", t0.Add(time.Microsecond), t0)
-	if got, want := w.result(), (Seen{Expected: 3, Missing: 1, Twice: 1, Others: 2}); got != want {
+	if got, want := w.result(), (Seen{Expected: 3, Missing: 1, Twice: 1, Others: 2, Example: "from c at 00:00:01.000000 to c at 00:00:01.000000"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	s := w.latency.Summary()
