@@ -15,7 +15,7 @@ import (
 	"signalbox/simulator/load"
 )
 
-// lateKept is how many late rows a node remembers; with more, route_load cannot be compared any more.
+// lateKept is how many late rows a node remembers; with more, windows that refuse them cannot be compared any more.
 const lateKept = 10_000
 
 // TestChaos kills and pauses cores and agents at random for as long as SIGNALBOX_CHAOS says, under load, and

@@ -50,7 +50,7 @@ func TestChecksCatch(t *testing.T) {
 	}
 }
 
-func lines(t *testing.T, readings []fleet.Reading, late map[lateRow]int) map[string][]string {
+func lines(t *testing.T, readings []fleet.Reading, late map[string]map[lateRow]int) map[string][]string {
 	t.Helper()
 	out, err := expected(readings, late)
 	if err != nil {
@@ -62,15 +62,15 @@ func lines(t *testing.T, readings []fleet.Reading, late map[lateRow]int) map[str
 func TestLateRowsAreTakenOutOnce(t *testing.T) {
 	r := fleet.Reading{BusID: "a", Route: "R1", VehicleType: "C", Time: 5e9, Passengers: 3, Capacity: 10}
 	k := lateRow{micros(5_000_000), "R1", 3}
-	late := map[lateRow]int{k: 1}
+	late := map[string]map[lateRow]int{"route_strict": {k: 1}}
 	got := lines(t, []fleet.Reading{r, r}, late)
-	if !strings.Contains(got["route_load"][0], "|R1|1|") || !strings.Contains(got["route_revised"][0], "|R1|2|") {
-		t.Errorf("one of two equal rows was late: route_load %v, route_revised %v", got["route_load"], got["route_revised"])
+	if !strings.Contains(got["route_strict"][0], "|R1|1|") || !strings.Contains(got["route_revised"][0], "|R1|2|") {
+		t.Errorf("one of two equal rows was late: route_strict %v, route_revised %v", got["route_strict"], got["route_revised"])
 	}
-	if !maps.Equal(late, map[lateRow]int{k: 1}) {
+	if !maps.Equal(late["route_strict"], map[lateRow]int{k: 1}) {
 		t.Error("the late rows were changed")
 	}
-	if _, err := expected([]fleet.Reading{r}, map[lateRow]int{k: 2}); err == nil {
+	if _, err := expected([]fleet.Reading{r}, map[string]map[lateRow]int{"route_load": {k: 2}}); err == nil {
 		t.Error("a late row that was never sent was believed")
 	}
 }

@@ -131,20 +131,23 @@ type lateRow struct {
 	passengers int64
 }
 
-// lateRows asks for what route_load found too late.
-func lateRows(ctx context.Context, c *client.Client) (map[lateRow]int, error) {
+// lateRows asks for what each query found too late.
+func lateRows(ctx context.Context, c *client.Client) (map[string]map[lateRow]int, error) {
 	rows, err := c.Query(ctx, "SELECT query, `row` FROM `bus$late`")
 	if err != nil {
 		return nil, err
 	}
-	out := map[lateRow]int{}
+	out := map[string]map[lateRow]int{}
 	for _, r := range rows.Rows {
 		var query, text string
 		if err := json.Unmarshal(r[0], &query); err != nil {
 			return nil, err
 		}
-		if query != "route_load" {
-			continue
+		if query != "route_load" && query != "route_strict" {
+			return nil, fmt.Errorf("query %s refused a late row, but allows an hour", query)
+		}
+		if out[query] == nil {
+			out[query] = map[lateRow]int{}
 		}
 		if err := json.Unmarshal(r[1], &text); err != nil {
 			return nil, err
@@ -156,7 +159,7 @@ func lateRows(ctx context.Context, c *client.Client) (map[lateRow]int, error) {
 		if err := json.Unmarshal([]byte(text), &row); err != nil {
 			return nil, fmt.Errorf("late row %s: %w", text, err)
 		}
-		out[lateRow{row.Time, row.Route, row.Passengers}]++
+		out[query][lateRow{row.Time, row.Route, row.Passengers}]++
 	}
 	return out, nil
 }
@@ -183,6 +186,7 @@ func without(readings []fleet.Reading, late map[lateRow]int) ([]fleet.Reading, e
 
 // compared are the result tables that the oracle knows.
 var compared = []resultTable{
+	{"route_strict", []string{"start", "end", "route", "readings", "passengers_max", "passengers_avg", "peak"}, "ttsiiff"},
 	{"route_load", []string{"start", "end", "route", "readings", "passengers_max", "passengers_avg", "peak"}, "ttsiiff"},
 	{"route_revised", []string{"start", "end", "route", "readings", "passengers_max", "passengers_avg", "peak"}, "ttsiiff"},
 	{"bus_now", []string{"bus_id", "time", "route", "vehicle_type", "passengers", "capacity", "lat", "lon"}, "stssiiff"},
@@ -191,13 +195,16 @@ var compared = []resultTable{
 	{"bus_count", []string{"bus_id", "readings", "last_seq"}, "sii"},
 }
 
-// expected computes what the tables must hold: everything that was sent, less what is late for route_load.
-func expected(all []fleet.Reading, late map[lateRow]int) (map[string][]string, error) {
-	onTime, err := without(all, late)
-	if err != nil {
-		return nil, err
+// expected computes what the tables must hold: everything that was sent, less what was late for a query.
+func expected(all []fleet.Reading, late map[string]map[lateRow]int) (map[string][]string, error) {
+	out := map[string][]string{"route_revised": windowLines(all)}
+	for _, query := range []string{"route_load", "route_strict"} {
+		onTime, err := without(all, late[query])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", query, err)
+		}
+		out[query] = windowLines(onTime)
 	}
-	out := map[string][]string{"route_load": windowLines(onTime), "route_revised": windowLines(all)}
 	for _, r := range oracle.Latest(all) {
 		var lat, lon any
 		if r.HasPosition {
