@@ -124,6 +124,7 @@ func (p *place) until(t *testing.T, what string, ok func() bool) {
 type member struct {
 	cfg    core.Config
 	place  *place
+	node   *core.Node
 	cancel context.CancelFunc
 	done   chan error
 }
@@ -133,6 +134,8 @@ type cluster struct {
 	members []*member
 	shared  *place // written by whoever leads
 	tune    func(*core.Config)
+	// withSinks makes a member's sinks; nil = in memory.
+	withSinks func(*member) []sinks.Sink
 }
 
 func newCluster(t testing.TB, n int, tune func(*core.Config)) *cluster {
@@ -167,13 +170,16 @@ func newCluster(t testing.TB, n int, tune func(*core.Config)) *cluster {
 
 func (c *cluster) start(m *member) {
 	c.t.Helper()
-	n, err := core.New(m.cfg, core.Options{LogOutput: testLog{c.t}, Sinks: []sinks.Sink{
-		&memorySink{scope: sinks.EveryNode, own: true, place: m.place}, &leaderSink{memorySink{scope: sinks.Leader, place: c.shared}}}})
+	all := []sinks.Sink{&memorySink{scope: sinks.EveryNode, own: true, place: m.place}, &leaderSink{memorySink{scope: sinks.Leader, place: c.shared}}}
+	if c.withSinks != nil {
+		all = c.withSinks(m)
+	}
+	n, err := core.New(m.cfg, core.Options{LogOutput: testLog{c.t}, Sinks: all, LogSegmentBytes: 64 << 10})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	m.cancel, m.done = cancel, make(chan error, 1)
+	m.node, m.cancel, m.done = n, cancel, make(chan error, 1)
 	go func() { m.done <- n.Run(ctx) }()
 	select {
 	case <-n.Started():

@@ -41,6 +41,8 @@ type Options struct {
 	LogOutput io.Writer         // nil = discard
 	Clock     func() time.Time  // nil = time.Now
 	Engine    fsm.EngineFactory // nil = the real one with its defaults
+	// LogSegmentBytes is the size of a segment of the log, 0 = the default: truncated entries stay readable until theirs is full.
+	LogSegmentBytes int
 }
 
 // Node is one member of the cluster.
@@ -51,6 +53,7 @@ type Node struct {
 	tls     raftstore.TLS
 	started chan struct{} // closed when the port answers
 	once    sync.Once
+	reach   reach
 
 	mu sync.Mutex
 	p  *parts
@@ -190,7 +193,7 @@ func (n *Node) open() (_ *parts, err error) {
 	if p.machine, err = n.machine(p); err != nil {
 		return nil, err
 	}
-	stores, err := walstore.Open(filepath.Join(n.cfg.DataDir, "raft"), walstore.Options{LogOutput: n.opts.LogOutput})
+	stores, err := walstore.Open(filepath.Join(n.cfg.DataDir, "raft"), walstore.Options{LogOutput: n.opts.LogOutput, SegmentBytes: n.opts.LogSegmentBytes})
 	if err != nil {
 		return nil, err
 	}

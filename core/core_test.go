@@ -86,10 +86,11 @@ func TestRestartFromDiskAndFollowerRestoredBySnapshot(t *testing.T) {
 	defer cancel()
 	base := time.Now().Add(-time.Hour).UnixMilli() / 10_000 * 10_000
 	a := &agent{t: t, name: "bus1", install: [16]byte{1}, addrs: c.addrs()}
+	const rows = 1000
 	send := func(batches int) {
 		t.Helper()
 		for range batches {
-			a.seal("bus", 10, base+int64(len(a.bodies))*1000)
+			a.seal("bus", rows, base+int64(len(a.bodies))*1000)
 		}
 		if err := a.run(ctx); err != nil {
 			t.Fatal(err)
@@ -106,6 +107,14 @@ func TestRestartFromDiskAndFollowerRestoredBySnapshot(t *testing.T) {
 		}
 	}
 	send(60)
+	for _, m := range c.members {
+		if m != lag {
+			if err := m.node.Snapshot(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	send(3)
 	for _, m := range c.members { // all nodes restart: the log and snapshots on disk are all there is
 		c.stop(m)
 	}
@@ -114,7 +123,7 @@ func TestRestartFromDiskAndFollowerRestoredBySnapshot(t *testing.T) {
 	}
 	a.addrs = c.addrs()
 	send(10)
-	want := uint64(len(a.bodies) * 10)
+	want := uint64(len(a.bodies) * rows)
 	for _, m := range c.members {
 		c.poll(m.cfg.NodeID+" has everything", func() bool {
 			s, err := c.status(m)
