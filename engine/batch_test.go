@@ -36,7 +36,7 @@ func TestStreamingEqualsBatch(t *testing.T) {
 		`SELECT window.start AS s, count(*) AS n ` + w + `WHERE route = 'r1' GROUP BY window(time, '25 seconds', '10 seconds', '3 seconds')`,
 		`SELECT session_window.start AS s, session_window.end AS e, bus, count(*) AS n, max(passengers) AS m ` + w + `GROUP BY session_window(time, '3 seconds'), bus`,
 		`SELECT session_window.start AS s, count(*) AS n ` + w + `GROUP BY session_window(time, CASE WHEN bus = 'b1' THEN '1 second' ELSE '2 seconds' END), bus HAVING count(*) > 1`,
-		`SELECT window.start AS s, sum(n) AS n, max(m) AS m FROM (SELECT window_time(window) AS t, count(*) AS n, max(passengers) AS m ` + w + `GROUP BY window(time, '10 seconds'), route) GROUP BY window(t, '1 minute')`,
+		`SELECT window.start AS s, sum(n) AS n, max(m) AS m FROM (SELECT window_time(w) AS t, n, m FROM (SELECT window AS w, count(*) AS n, max(passengers) AS m ` + w + `GROUP BY window(time, '10 seconds'), route)) GROUP BY window(t, '1 minute')`,
 		`SELECT window(w, '1 minute').start AS s, sum(n) AS n FROM (SELECT window AS w, count(*) AS n ` + w + `GROUP BY window(time, '10 seconds'), route) GROUP BY window(w, '1 minute')`,
 		`SELECT w, sum(n) AS n FROM (SELECT window AS w, route, count(*) AS n ` + w + `GROUP BY window(time, '10 seconds'), route) GROUP BY w`,
 		`SELECT time, count(*) AS n ` + w + `GROUP BY time`,

@@ -202,6 +202,9 @@ func relationText(name string, ops [][]json.RawMessage) (string, error) {
 		switch kind {
 		case "watermark":
 			if err = errors.Join(arg(1, &text), arg(2, &delay)); err == nil {
+				if _, _, _, err := expr.ParseInterval(delay); err != nil {
+					return "", err
+				}
 				rel += " WATERMARK " + sql.QuoteName(text) + " DELAY OF INTERVAL " + delay
 			}
 		case "dropDuplicates", "dropDuplicatesWithinWatermark":

@@ -23,6 +23,9 @@ func sumEntries() []entry {
 }
 
 func bindSum(c *call) (Func, error) {
+	if err := c.secondsOfTimes(); err != nil {
+		return nil, err
+	}
 	if err := c.numeric(0); err != nil {
 		return nil, err
 	}
@@ -40,7 +43,20 @@ func bindSum(c *call) (Func, error) {
 	return c.fn(column.Of(column.Double), func() Accumulator { return &sumFloat{} })
 }
 
+// secondsOfTimes makes a timestamp the seconds since 1970 as a DOUBLE, as Spark does for sum and avg.
+func (c *call) secondsOfTimes() error {
+	if c.args[0].Type().Kind != column.Timestamp {
+		return nil
+	}
+	x, err := expr.Cast(c.args[0], column.Of(column.Double), false)
+	c.args[0] = x
+	return err
+}
+
 func bindAvg(c *call) (Func, error) {
+	if err := c.secondsOfTimes(); err != nil {
+		return nil, err
+	}
 	if err := c.numeric(0); err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ var answers = []struct{ sql, want, typ string }{
 	{"to_timestamp('3/1/2024 4:05 PM', 'd/M/yyyy h:mm a')", "2024-01-03 16:05:00", "timestamp"},
 	{"to_timestamp('20240102030405', 'yyyyMMddHHmmss')", "2024-01-02 03:04:05", "timestamp"},
 	{"to_timestamp('2024-01-02 03:04:05.12', 'yyyy-MM-dd HH:mm:ss.SSS')", "2024-01-02 03:04:05.12", "timestamp"},
-	{"date_format(TIMESTAMP'2024-01-02 03:04:05', \"EEEE, d MMMM uuuu 'at' HH'h'\")", "Tuesday, 2 January 2024 at 03h", "string"},
+	{"date_format(TIMESTAMP'2024-01-02 03:04:05', \"EEEE, d MMMM yyyy 'at' HH'h'\")", "Tuesday, 2 January 2024 at 03h", "string"},
 	{"unix_timestamp(TIMESTAMP'1969-12-31 23:59:59.999999')", "0", "bigint"},
 	{"unix_seconds(TIMESTAMP'1969-12-31 23:59:59.999999')", "-1", "bigint"},
 	{"CAST(TIMESTAMP'1969-12-31 23:59:59.999999' AS BIGINT)", "-1", "bigint"},

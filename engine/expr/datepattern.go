@@ -19,7 +19,7 @@ type patternPart struct {
 type datePattern []patternPart
 
 // patternLimits is the largest run of each letter; letters that are not listed are refused.
-var patternLimits = map[byte]int{'G': 4, 'y': 6, 'u': 6, 'M': 4, 'L': 4, 'd': 2, 'D': 3, 'Q': 4, 'q': 4, 'E': 4, 'F': 1, 'a': 1, 'h': 2, 'K': 2, 'k': 2,
+var patternLimits = map[byte]int{'G': 4, 'y': 6, 'M': 4, 'L': 4, 'd': 2, 'D': 3, 'Q': 4, 'q': 4, 'E': 4, 'F': 1, 'a': 1, 'h': 2, 'K': 2, 'k': 2,
 	'H': 2, 'm': 2, 's': 2, 'S': 9, 'V': 2, 'z': 4, 'O': 4, 'X': 5, 'x': 5, 'Z': 5}
 
 func compileDatePattern(p string) (datePattern, *Error) {
@@ -61,8 +61,27 @@ func compileDatePattern(p string) (datePattern, *Error) {
 	return out, nil
 }
 
+// errPattern is the error of a pattern. Spark has another one for patterns that its
+// older formatter, java.text.SimpleDateFormat, would have read.
 func errPattern(p, why string) *Error {
+	if readByOldFormatter(p) {
+		return runtimeErr("INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_PATTERN_RECOGNITION", "42K0B", "the date-time pattern %q is not valid: %s", clip(p), why)
+	}
 	return runtimeErr("INVALID_DATETIME_PATTERN", "22007", "the date-time pattern %q is not valid: %s", clip(p), why)
+}
+
+func readByOldFormatter(p string) bool {
+	quoted := false
+	for i := range len(p) {
+		c := p[i]
+		switch {
+		case c == '\'':
+			quoted = !quoted
+		case !quoted && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z') && strings.IndexByte("GyYMLwWdDFEuaHkKhmsSzZX", c) < 0:
+			return false
+		}
+	}
+	return !quoted && !strings.Contains(p, "XXXX")
 }
 
 // quotedText reads 'text' with ” for a quote.

@@ -360,7 +360,7 @@ func (e *floatToBig) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Co
 	copyNulls(out, x)
 	each(out, sel, func(i int) {
 		v := e.f(x.F64[i])
-		if v < -(1<<63) || v > 1<<63 {
+		if v < -(1<<63) || v >= 1<<63 {
 			ctx.Fail(int32(i), errOverflow(e.name))
 			out.SetNull(i)
 			return

@@ -302,11 +302,11 @@ func (b *binder) aggregateCall(c *sql.Call) (AggCall, error) {
 	}
 	if len(args) == 1 {
 		if star, ok := args[0].(*sql.Star); ok {
-			if c.Name != "count" || c.Distinct && len(star.Qualifier) == 0 {
+			if c.Name != "count" {
 				return out, fail(star.Pos, "INVALID_USAGE_OF_STAR_OR_REGEX", "42000", "%s(*) is not possible; name the columns", c.Name)
 			}
 			args = nil
-			if len(star.Qualifier) > 0 {
+			if len(star.Qualifier) > 0 || c.Distinct {
 				args = in.starArgs(star)
 			}
 		}
@@ -314,6 +314,9 @@ func (b *binder) aggregateCall(c *sql.Call) (AggCall, error) {
 	bound, err := in.bindAll(unalias(args))
 	if err != nil {
 		return out, err
+	}
+	if c.Nulls != "" && !picksValues(c.Name) {
+		return out, fail(c.Pos, "INVALID_SQL_SYNTAX.FUNCTION_WITH_UNSUPPORTED_SYNTAX", "42000", "%s does not take IGNORE NULLS or RESPECT NULLS", c.Name)
 	}
 	opt := agg.Options{Distinct: c.Distinct, IgnoreNulls: c.Nulls == "ignore"}
 	for _, w := range c.Within {
@@ -343,6 +346,15 @@ func (b *binder) aggregateCall(c *sql.Call) (AggCall, error) {
 	return out, nil
 }
 
+// picksValues reports whether an aggregate takes IGNORE NULLS.
+func picksValues(name string) bool {
+	switch name {
+	case "first", "first_value", "last", "last_value", "any_value", "nth_value", "collect_list", "collect_set", "array_agg":
+		return true
+	}
+	return false
+}
+
 func (b *binder) aggFilter(e sql.Expr) (expr.Expr, error) {
 	if hasSubquery(e) {
 		return nil, unsupported(e.Position(), "a sub-query in FILTER", "compute it in a sub-query in FROM and filter by its column")
@@ -361,7 +373,7 @@ func (b *binder) starArgs(star *sql.Star) []sql.Expr {
 	var out []sql.Expr
 	q := strings.Join(star.Qualifier, ".")
 	for i, a := range b.rel.attrs {
-		if a.table != "" && sameTable(a.table, q) {
+		if q == "" && !a.hidden || a.table != "" && sameTable(a.table, q) {
 			out = append(out, &ordinalRef{Ident: &sql.Ident{Pos: star.Pos, Parts: []string{a.name}}, at: i})
 		}
 	}

@@ -110,13 +110,29 @@ func (a *analyzer) subqueryRelation(s *sql.Subquery, sc scope) (*rel, error) {
 	return a.decorate(r.visible(), sc, s.Watermark, s.Dedup, alias)
 }
 
+// watermarkDelay is a delay in µs; a month of it is 31 days, as in Spark.
+func watermarkDelay(d *sql.Interval) (int64, error) {
+	const month, most = 31 * 24 * 3600 * 1_000_000, 12_000
+	us := d.Micros
+	if d.YearMonth {
+		if d.Months > most {
+			return 0, fail(d.Pos, "INVALID_DELAY", "42K0E", "the delay of a watermark is at most %d months", most)
+		}
+		us = d.Months * month
+	}
+	if us < 0 {
+		err := fail(d.Pos, "INVALID_DELAY", "", "the delay of a watermark may not be negative")
+		err.(*expr.Error).Phase = expr.Runtime // Spark's class for it
+		return 0, err
+	}
+	return us, nil
+}
+
 // watermark declares the event time of a relation.
 func (a *analyzer) watermark(r *rel, sc scope, w *sql.Watermark) (*rel, error) {
-	if w.Delay.YearMonth && w.Delay.Months != 0 {
-		return nil, fail(w.Delay.Pos, "INVALID_DELAY", "42K0E", "months and years have no fixed length; write the delay in days or less")
-	}
-	if w.Delay.Micros < 0 {
-		return nil, fail(w.Delay.Pos, "_LEGACY_ERROR_TEMP_1048", "42K0E", "the delay of a watermark may not be negative")
+	delay, err := watermarkDelay(w.Delay)
+	if err != nil {
+		return nil, err
 	}
 	b := &binder{a: a, scope: sc, rel: r, clause: "WATERMARK"}
 	x, err := b.bind(w.Expr)
@@ -126,8 +142,8 @@ func (a *analyzer) watermark(r *rel, sc scope, w *sql.Watermark) (*rel, error) {
 	if !eventTimeType(x.Type()) {
 		return nil, fail(w.Expr.Position(), "EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE", "42K09", "the event time must be a TIMESTAMP (or a window), not %s; write CAST(… AS TIMESTAMP)", x.Type())
 	}
-	out := &rel{attrs: append([]attr(nil), r.attrs...), delay: w.Delay.Micros}
-	n := &Watermark{Input: r.node, Delay: w.Delay.Micros}
+	out := &rel{attrs: append([]attr(nil), r.attrs...), delay: delay}
+	n := &Watermark{Input: r.node, Delay: delay}
 	i, plain := columnOrdinal(x)
 	if plain && w.Alias == "" {
 		n.Time = i
@@ -197,7 +213,9 @@ func (a *analyzer) values(v *sql.Values, sc scope) (*rel, error) {
 	var rows [][]expr.Expr
 	for i, row := range v.Rows {
 		if len(row) != len(v.Rows[0]) {
-			return nil, fail(row[0].Position(), "INVALID_INLINE_TABLE.NUM_COLUMNS_MISMATCH", "42000", "row %d of VALUES has %d values, the first has %d", i+1, len(row), len(v.Rows[0]))
+			err := fail(row[0].Position(), "INVALID_INLINE_TABLE.NUM_COLUMNS_MISMATCH", "42000", "row %d of VALUES has %d values, the first has %d", i+1, len(row), len(v.Rows[0]))
+			err.(*expr.Error).Phase = "parse"
+			return nil, err
 		}
 		es, err := b.bindAll(row)
 		if err != nil {

@@ -164,6 +164,9 @@ func (b *binder) windowTime(e *sql.Call) (expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.group != nil && isWindowType(x.Type()) { // Spark computes it below the aggregation, where it is no grouping key
+		return nil, missingAggregation(e.Pos, "window_time", false)
+	}
 	return lastInstant(e.Pos, x)
 }
 

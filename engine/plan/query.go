@@ -72,6 +72,8 @@ func (b *binder) sortKeys(order []sql.SortItem, output func(int) expr.Expr, widt
 			return nil, fail(o.Pos, "ORDER_BY_POS_OUT_OF_RANGE", "42805", "ORDER BY %d: the query has %d output columns", n, width)
 		case isOrdinal:
 			key.Expr = output(int(n - 1))
+		case len(findCalls(o.Expr, isAnalytic)) > 0:
+			return nil, fail(o.Pos, "UNSUPPORTED_EXPR_FOR_OPERATOR", "42K0E", "ORDER BY cannot compute a function with OVER; put it into the select list and order by its name")
 		default:
 			x, err := b.bind(o.Expr)
 			if err != nil {

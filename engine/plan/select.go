@@ -99,6 +99,11 @@ func (s *selection) expandStars() error {
 
 func (s *selection) star(star *sql.Star) ([]sql.SelectItem, error) {
 	r, q := s.b.rel, strings.Join(star.Qualifier, ".")
+	for _, name := range star.Except {
+		if _, err := s.b.bind(&sql.Ident{Pos: star.Pos, Parts: name}); err != nil {
+			return nil, err
+		}
+	}
 	var out []sql.SelectItem
 	for i, at := range r.attrs {
 		if q == "" && at.hidden || q != "" && !(at.table != "" && sameTable(at.table, q)) || excepted(star, at) {

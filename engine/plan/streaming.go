@@ -194,7 +194,7 @@ func (c *checker) session(n *Aggregate) error {
 		return c.refuse(n, "session_window is not possible in mode update: a session may merge with one already emitted; use mode append with a watermark")
 	}
 	if len(n.Keys) == 1 {
-		return c.refuse(n, "session_window needs another key on a stream: GROUP BY session_window(time, …), device")
+		return c.failed(n, "session_window needs another key on a stream: GROUP BY session_window(time, …), device")
 	}
 	return nil
 }

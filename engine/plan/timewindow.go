@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 
 	"signalbox/engine/column"
@@ -185,10 +186,10 @@ func (b *binder) duration(e sql.Expr) (int64, error) {
 	case d.Null:
 	case k == column.String:
 		return fixedInterval(e.Position(), d.S)
-	case k == column.IntervalDT || k == column.BigInt || k == column.Int:
+	case k == column.BigInt || k == column.Int:
 		return d.I, nil
 	}
-	return 0, fail(e.Position(), "_LEGACY_ERROR_TEMP_1063", "42K0E", "a length of time is written as text, like '5 minutes', not as %s", x.Type())
+	return 0, fail(e.Position(), "_LEGACY_ERROR_TEMP_1207", "", "a length of time is written as text, like '5 minutes', not as %s", x.Type())
 }
 
 // fixedInterval reads an interval that has no months, in µs; a day is 24 hours.
@@ -198,7 +199,9 @@ func fixedInterval(pos sql.Pos, text string) (int64, error) {
 		return 0, fail(pos, "CANNOT_PARSE_INTERVAL", "22006", "'%s' is no interval; write for example '30 seconds', '5 minutes' or '1 day'", text)
 	}
 	if months != 0 {
-		return 0, fail(pos, "_LEGACY_ERROR_TEMP_3231", "42K0E", "'%s': months and years have no fixed length; write days", text)
+		err := fail(pos, "_LEGACY_ERROR_TEMP_3231", "", "'%s': months and years have no fixed length; write days", text)
+		err.(*expr.Error).Phase = expr.Runtime // Spark's class for it
+		return 0, err
 	}
 	const day = 24 * 3600 * 1_000_000
 	total := days*day + micros
@@ -210,14 +213,10 @@ func fixedInterval(pos sql.Pos, text string) (int64, error) {
 
 // gap binds the gap of a session: like duration, or computed per row from such texts.
 func (b *binder) gap(e sql.Expr) (expr.Expr, error) {
-	interval := func(v int64) expr.Expr {
-		return expr.NewLiteral(column.Of(column.IntervalDT), column.I64(v))
-	}
 	switch e := e.(type) {
 	case *sql.Literal:
 		if e.Kind == sql.LitString {
-			v, err := fixedInterval(e.Pos, e.Text)
-			return interval(v), err
+			return b.gapText(e.Pos, e.Text)
 		}
 	case *sql.Case:
 		return b.gapCase(e)
@@ -230,18 +229,28 @@ func (b *binder) gap(e sql.Expr) (expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.Type().Kind == column.IntervalDT {
-		return x, nil
-	}
-	if isConstant(x) && x.Type().Kind == column.String {
-		v, err := b.duration(e)
-		return interval(v), err
-	}
-	if x.Type().Kind == column.String {
+	switch x.Type().Kind {
+	case column.Void:
+		return expr.ImplicitCast(x, column.Of(column.IntervalDT))
+	case column.String:
+		if d, err := constant(x); err == nil && isConstant(x) && !d.Null {
+			return b.gapText(e.Position(), d.S)
+		}
 		return call(e.Position(), "parse_interval", x)
 	}
-	return nil, fail(e.Position(), "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE", "42K09",
-		"the gap of a session must be an interval like '5 minutes', not %s", x.Type())
+	return nil, fail(e.Position(), "_LEGACY_ERROR_TEMP_1040", "",
+		"the gap of a session is text like '5 minutes', not %s", x.Type())
+}
+
+// gapText is a constant gap. Text that is no interval is NULL, as in a gap
+// computed per row, and rows without a gap belong to no session.
+func (b *binder) gapText(pos sql.Pos, text string) (expr.Expr, error) {
+	v, err := fixedInterval(pos, text)
+	var bad *expr.Error
+	if errors.As(err, &bad) && bad.Condition == "CANNOT_PARSE_INTERVAL" {
+		return expr.NewLiteral(column.Of(column.IntervalDT), column.NullDatum), nil
+	}
+	return expr.NewLiteral(column.Of(column.IntervalDT), column.I64(v)), err
 }
 
 func (b *binder) gapCase(e *sql.Case) (expr.Expr, error) {
