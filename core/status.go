@@ -28,8 +28,13 @@ func (n *Node) status(p *parts) api.Status {
 	for _, d := range append(scripts, rules...) {
 		out.Documents = append(out.Documents, d.Name)
 	}
+	up := n.peersUp(p)
 	for _, peer := range n.peers {
-		out.Nodes = append(out.Nodes, api.NodeStatus{ID: peer.ID, Address: peer.Addr, Leader: peer.ID == leader, Self: peer.ID == n.cfg.NodeID})
+		node := api.NodeStatus{ID: peer.ID, Address: peer.Addr, Leader: peer.ID == leader, Self: peer.ID == n.cfg.NodeID}
+		if open, asked := up[peer.ID]; asked {
+			node.Reachable = &open
+		}
+		out.Nodes = append(out.Nodes, node)
 	}
 	for i := range s.Agents {
 		out.Agents = append(out.Agents, agentStatus(&s.Agents[i], s.Tick))

@@ -34,9 +34,9 @@ func checkCommand() *cobra.Command {
 				found += n
 			}
 			if found > 0 {
-				return fmt.Errorf("%d errors", found)
+				return errors.New(count(found, "error"))
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%d files are right\n", len(args))
+			fmt.Fprintf(c.OutOrStdout(), "%s checked, no errors\n", count(len(args), "file"))
 			return nil
 		},
 	}
@@ -81,14 +81,23 @@ func declare(eng *engine.Engine, text string) (errs []error) {
 func checkRules(w io.Writer, eng *engine.Engine, name string, text []byte) int {
 	rules, errs := alert.ParseRules(text, name)
 	if len(errs) == 0 {
-		if err := eng.SetRules(rules); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		for _, line := range strings.Split(errorText(eng.SetRules(rules)), "\n") {
+			if line != "" {
+				errs = append(errs, fmt.Errorf("%s: %s", name, line))
+			}
 		}
 	}
 	for _, e := range errs {
 		fmt.Fprintln(w, e)
 	}
 	return len(errs)
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func render(name, text string, err error) string {
@@ -134,6 +143,9 @@ func explainCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			eng := engine.New(engine.DefaultOptions())
 			for _, name := range args {
+				if kind, err := catalog.KindOf(name); err == nil && kind == catalog.Rules {
+					return fmt.Errorf("%s: explain shows the queries of SQL files; rule files are checked with signalbox check", name)
+				}
 				text, err := os.ReadFile(name)
 				if err != nil {
 					return err
@@ -201,13 +213,16 @@ func orNone(names []string, none string) string {
 func printLimits(w io.Writer) {
 	o := engine.DefaultOptions()
 	fmt.Fprintf(w, `limits of every query (defaults)
-  max_state_bytes   %d   beyond it rows with a new key go to $rejected{state_limit}
-  max_keys          %d   likewise
-  result_rows       %d   latest rows kept per streaming table for queries; the oldest leave, counted
-  ring_rows         %d   rows kept in each $late and $rejected; the oldest leave, counted
-  max_closed_bytes  %d   closed windows kept for allowed_lateness; the oldest leave, counted
-  future_limit      %d s   a reading later than its receipt by more is rejected and moves no watermark
-  max_alert_age     %d s   an older reading never fires or resolves an alert now
-  revise_every      %d s   at most one revision per key and closed window in this time
-`, o.MaxStateBytes, o.MaxKeys, o.ResultRows, o.RingRows, o.MaxClosedBytes, o.FutureLimit/1e6, o.MaxAlertAge/1e6, o.ReviseEvery/1e6)
+  max_state_bytes   %-10d  beyond it rows with a new key go to $rejected{state_limit}
+  max_keys          %-10d  likewise
+  result_rows       %-10d  latest rows kept per streaming table for queries; the oldest leave, counted
+  ring_rows         %-10d  rows kept in each $late and $rejected; the oldest leave, counted
+  max_closed_bytes  %-10d  closed windows kept for allowed_lateness; the oldest leave, counted
+  future_limit      %-10s  a reading later than its receipt by more is rejected and moves no watermark
+  max_alert_age     %-10s  an older reading never fires or resolves an alert now
+  revise_every      %-10s  at most one revision per key and closed window in this time
+`, o.MaxStateBytes, o.MaxKeys, o.ResultRows, o.RingRows, o.MaxClosedBytes, seconds(o.FutureLimit), seconds(o.MaxAlertAge), seconds(o.ReviseEvery))
 }
+
+// seconds writes microseconds.
+func seconds(us int64) string { return fmt.Sprintf("%d s", us/1e6) }

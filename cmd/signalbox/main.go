@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -21,11 +22,25 @@ func run(args []string) int {
 	defer stop()
 	root := rootCommand()
 	root.SetArgs(args)
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "signalbox:", err)
+	if c, err := root.ExecuteContextC(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "signalbox:", explained(c, err))
 		return 1
 	}
 	return 0
+}
+
+// explained adds how a command is written to an error that cobra found in its arguments.
+func explained(c *cobra.Command, err error) string {
+	text := strings.TrimSpace(err.Error())
+	for _, start := range []string{"accepts ", "requires at least ", "required flag", "unknown flag", "unknown shorthand", "unknown command", "flag needs an argument", "invalid argument"} {
+		if strings.HasPrefix(text, start) {
+			if c.Runnable() {
+				text += "\nUsage: " + c.UseLine()
+			}
+			return text + "\nTry: " + c.CommandPath() + " --help"
+		}
+	}
+	return text
 }
 
 func rootCommand() *cobra.Command {

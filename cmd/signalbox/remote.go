@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signalbox/cmd/signalbox/client"
+	"signalbox/cmd/signalbox/output"
 	"signalbox/core/api"
 	"signalbox/core/catalog"
 )
@@ -30,8 +31,11 @@ func coreFlag(c *cobra.Command) *string {
 func queryCommand() *cobra.Command {
 	c := &cobra.Command{Use: "query SQL", Short: "Ask the running cluster: streaming tables, $late, $rejected and live state", Args: cobra.ExactArgs(1)}
 	node := coreFlag(c)
-	format := c.Flags().String("format", "table", "table, jsonl or csv")
+	format := c.Flags().String("format", "table", "one of "+output.Formats)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if !slices.Contains(strings.Split(output.Formats, ", "), *format) {
+			return fmt.Errorf("unknown format %q: write one of %s", *format, output.Formats)
+		}
 		rows, err := client.New(*node).Query(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -41,6 +45,7 @@ func queryCommand() *cobra.Command {
 	return c
 }
 
+// printRows prints an answer in one of output.Formats.
 func printRows(w io.Writer, format string, rows *client.Rows) error {
 	switch format {
 	case "jsonl":
@@ -49,15 +54,9 @@ func printRows(w io.Writer, format string, rows *client.Rows) error {
 		}
 		return nil
 	case "csv":
-		fmt.Fprintln(w, csvLine(len(rows.Columns), func(i int) string { return rows.Columns[i].Name }))
-		for _, r := range rows.Rows {
-			fmt.Fprintln(w, csvLine(len(r), func(i int) string { return plain(r[i], "") }))
-		}
-		return nil
-	case "table":
-		return printTable(w, rows)
+		return printCSV(w, rows)
 	}
-	return fmt.Errorf("unknown format %q: write table, jsonl or csv", format)
+	return printTable(w, rows)
 }
 
 func jsonObject(columns []client.Column, values []json.RawMessage) string {
@@ -75,23 +74,36 @@ func jsonObject(columns []client.Column, values []json.RawMessage) string {
 	return b.String() + "}"
 }
 
-func csvLine(n int, cell func(int) string) string {
-	cells := make([]string, n)
-	for i := range cells {
-		cells[i] = cell(i)
-		if strings.ContainsAny(cells[i], ",\"\r\n") {
-			cells[i] = `"` + strings.ReplaceAll(cells[i], `"`, `""`) + `"`
+// printCSV writes NULL as nothing and the empty string as "", as replay does.
+func printCSV(w io.Writer, rows *client.Rows) error {
+	var line []byte
+	for i, c := range rows.Columns {
+		if i > 0 {
+			line = append(line, ',')
+		}
+		line = output.AppendCSV(line, c.Name)
+	}
+	for _, r := range rows.Rows {
+		line = append(line, '\n')
+		for i, v := range r {
+			if i > 0 {
+				line = append(line, ',')
+			}
+			if string(v) != "null" {
+				line = output.AppendCSV(line, plain(v))
+			}
 		}
 	}
-	return strings.Join(cells, ",")
+	_, err := w.Write(append(line, '\n'))
+	return err
 }
 
-// plain is a JSON value as people write it: strings without quotes.
-func plain(v json.RawMessage, null string) string {
+// plain is a JSON value as people write it: strings without quotes, null as NULL.
+func plain(v json.RawMessage) string {
 	var s string
 	switch {
 	case string(v) == "null":
-		return null
+		return "NULL"
 	case len(v) > 0 && v[0] == '"' && json.Unmarshal(v, &s) == nil:
 		return s
 	}
@@ -99,22 +111,38 @@ func plain(v json.RawMessage, null string) string {
 }
 
 func printTable(w io.Writer, rows *client.Rows) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, c := range rows.Columns {
-		fmt.Fprintf(t, "%s\t", c.Name)
+	names, numbers := make([]string, len(rows.Columns)), make([]bool, len(rows.Columns))
+	for i, c := range rows.Columns {
+		names[i], numbers[i] = c.Name, isNumber(c.Type)
 	}
-	fmt.Fprintln(t)
+	t := output.NewTable(w, names, numbers)
 	for _, r := range rows.Rows {
-		for _, v := range r {
-			fmt.Fprintf(t, "%s\t", plain(v, "NULL"))
+		cells := make([]string, len(r))
+		for i, v := range r {
+			cells[i] = plain(v)
 		}
-		fmt.Fprintln(t)
+		if err := t.Row(cells); err != nil {
+			return err
+		}
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.Close(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d rows as of log index %d\n", len(rows.Rows), rows.Index)
+	_, err := fmt.Fprintf(w, "%s as of log index %d\n", count(len(rows.Rows), "row"), rows.Index)
 	return err
+}
+
+func isNumber(typeName string) bool {
+	name, _, _ := strings.Cut(strings.ToLower(typeName), "(")
+	return slices.Contains([]string{"tinyint", "smallint", "int", "bigint", "float", "double", "decimal"}, name)
+}
+
+// count writes "1 row", "2 rows".
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func statusCommand() *cobra.Command {
@@ -138,7 +166,7 @@ func statusCommand() *cobra.Command {
 
 func printStatus(w io.Writer, s *api.Status) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "node %s (%s), term %d, applied %d of %d\n", s.Node, s.Role, s.Term, s.Index, s.Commit)
+	fmt.Fprintf(t, "node %s (%s), term %d, log entries applied %d of %d\n", s.Node, strings.ToLower(s.Role), s.Term, s.Index, s.Commit)
 	if s.Fault != "" {
 		fmt.Fprintf(t, "FAULT: %s\n", s.Fault)
 	}
@@ -150,16 +178,19 @@ func printStatus(w io.Writer, s *api.Status) error {
 	fmt.Fprintln(t, "\nNODE\tADDRESS\tROLE")
 	for _, n := range s.Nodes {
 		role := "follower"
-		if n.Leader {
+		switch {
+		case n.Leader:
 			role = "leader"
+		case n.Reachable != nil && !*n.Reachable:
+			role = "not reachable from " + s.Node
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\n", n.ID, n.Address, role)
 	}
-	fmt.Fprintln(t, "\nAGENT\tSTANDING\tAPPLIED BATCHES\tLAG\tWAITING\tREADINGS\tDUPLICATE\tREJECTED\tLAST SEEN")
+	fmt.Fprintln(t, "\nAGENT\tSTANDING\tBATCHES\tLAG\tWAITING\tREADINGS\tDUPLICATE\tREJECTED\tLAST SEEN")
 	for _, a := range s.Agents {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\n", a.ID, a.Standing, a.AppliedSeq, a.Lag, a.Waiting, a.Applied, a.Duplicate, a.Rejected, a.LastSeen)
 	}
-	fmt.Fprintln(t, "\nSINK\tSCOPE\tBEHIND\tROWS\tREFUSED\tRETRIES\tERROR")
+	fmt.Fprintln(t, "\nSINK\tSCOPE\tENTRIES BEHIND\tROWS WRITTEN HERE\tREFUSED\tRETRIES\tERROR")
 	for _, k := range s.Sinks {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\n", k.Name, k.Scope, k.Lag, k.Rows, k.Refused, k.Retries, k.Error)
 	}

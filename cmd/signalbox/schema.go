@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"signalbox/cmd/signalbox/replay"
 	"signalbox/engine"
 	"signalbox/engine/column"
 	"signalbox/engine/lineproto"
@@ -18,7 +20,10 @@ import (
 )
 
 func schemaCommand() *cobra.Command {
-	c := &cobra.Command{Use: "schema", Short: "Write declarations: of streams from a recording, of Cassandra tables from a pipeline"}
+	c := &cobra.Command{Use: "schema", Short: "Write declarations: of streams from a recording, of Cassandra tables from a pipeline", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("schema of what? write schema infer FILE or schema cassandra PIPELINE.sql")
+		}}
 	c.AddCommand(inferCommand(), cassandraCommand())
 	return c
 }
@@ -26,11 +31,12 @@ func schemaCommand() *cobra.Command {
 func inferCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "infer FILE.lp",
-		Short: "Write the CREATE STREAM statements that fit a line-protocol file (- for standard input)",
+		Short: "Write the CREATE STREAM statements that fit a line-protocol file, plain, gzip or zstd (- for standard input)",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			in := c.InOrStdin()
+			in, name := c.InOrStdin(), "stdin"
 			if args[0] != "-" {
+				name = args[0]
 				f, err := os.Open(args[0])
 				if err != nil {
 					return err
@@ -38,7 +44,11 @@ func inferCommand() *cobra.Command {
 				defer f.Close()
 				in = f
 			}
-			return infer(in, c.OutOrStdout(), c.ErrOrStderr())
+			plain, err := replay.Decompress(in)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return infer(plain, name, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 }
@@ -50,7 +60,7 @@ type inferred struct {
 }
 
 // infer reads the whole input in pieces; a column that is an integer here and a float there is DOUBLE.
-func infer(in io.Reader, out, diagnostics io.Writer) error {
+func infer(in io.Reader, name string, out, diagnostics io.Writer) error {
 	text, err := io.ReadAll(io.LimitReader(in, maxInferBytes))
 	if err != nil {
 		return err
@@ -58,7 +68,7 @@ func infer(in io.Reader, out, diagnostics io.Writer) error {
 	refused := 0
 	d := lineproto.NewDecoder(lineproto.DecoderOptions{OnError: func(e *lineproto.LineError) {
 		if refused++; refused <= 10 {
-			fmt.Fprintln(diagnostics, e)
+			fmt.Fprintf(diagnostics, "%s:%d: refused (%s): %s\n", name, e.Line, e.Reason, e.Detail)
 		}
 	}})
 	d.Append(text, 0)
@@ -78,7 +88,7 @@ func infer(in io.Reader, out, diagnostics io.Writer) error {
 		}
 	}
 	if len(order) == 0 {
-		return errors.New("no reading could be decoded: nothing to infer from")
+		return fmt.Errorf("%s: no line could be read: is it line protocol?", name)
 	}
 	for _, s := range order {
 		s.print(out)
@@ -119,7 +129,7 @@ func (s *inferred) print(w io.Writer) {
 		if i == len(s.fields)-1 {
 			comma = ""
 		}
-		fmt.Fprintf(w, "  %s %s%s\n", sql.QuoteName(f.Name), f.Type, comma)
+		fmt.Fprintf(w, "  %s %s%s\n", sql.QuoteName(f.Name), strings.ToUpper(f.Type.String()), comma)
 	}
 	fmt.Fprintln(w, ");")
 }

@@ -37,7 +37,7 @@ type NodeStatus struct {
 	Address   string `json:"address"`
 	Leader    bool   `json:"leader"`
 	Self      bool   `json:"self,omitempty"`
-	Reachable *bool  `json:"reachable,omitempty"` // not there when this node does not know
+	Reachable *bool  `json:"reachable,omitempty"` // from the node that answers; not there for itself
 }
 
 // AgentStatus is an agent.

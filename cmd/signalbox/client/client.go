@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"signalbox/core/api"
@@ -73,6 +74,9 @@ func (c *Client) ask(ctx context.Context, method, target, contentType string, bo
 	}
 	res, err := c.HTTP.Do(req)
 	if err != nil {
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("%s: no core node listens there: start one, or name another with --core or SIGNALBOX_CORE (%w)", req.URL.Host, syscall.ECONNREFUSED)
+		}
 		return nil, err
 	}
 	defer res.Body.Close()

@@ -32,7 +32,11 @@ func New(format string, w io.Writer, s *column.Schema) (Writer, error) {
 	base := lines{w: bufio.NewWriterSize(w, 64<<10), schema: s}
 	switch format {
 	case "table":
-		return &tableWriter{lines: base}, nil
+		names, numbers := make([]string, len(s.Fields)), make([]bool, len(s.Fields))
+		for i, f := range s.Fields {
+			names[i], numbers[i] = f.Name, f.Type.Kind.IsNumeric()
+		}
+		return &tableWriter{lines: base, t: NewTable(base.w, names, numbers)}, nil
 	case "jsonl":
 		return newJSON(base), nil
 	case "csv":
@@ -75,7 +79,7 @@ func newCSV(l lines) (*csvWriter, error) {
 		if i > 0 {
 			c.buf = append(c.buf, ',')
 		}
-		c.buf = appendCSV(c.buf, f.Name)
+		c.buf = AppendCSV(c.buf, f.Name)
 	}
 	c.buf = append(c.buf, '\n')
 	_, err := c.w.Write(c.buf)
@@ -89,7 +93,7 @@ func (c *csvWriter) Write(b *column.Batch, rows []int32) error {
 			if j > 0 {
 				c.buf = append(c.buf, ',')
 			}
-			c.buf = appendCell(c.buf, col, i, appendCSV)
+			c.buf = appendCell(c.buf, col, i, AppendCSV)
 		}
 		c.buf = append(c.buf, '\n')
 		_, err := c.w.Write(c.buf)
@@ -97,8 +101,8 @@ func (c *csvWriter) Write(b *column.Batch, rows []int32) error {
 	})
 }
 
-// appendCSV quotes as RFC 4180 does; the empty string is quoted, so that it is not NULL.
-func appendCSV(dst []byte, s string) []byte {
+// AppendCSV quotes as RFC 4180 does; the empty string is quoted, so that it is not NULL.
+func AppendCSV(dst []byte, s string) []byte {
 	if s != "" && !strings.ContainsAny(s, ",\"\r\n") && s[0] != ' ' && s[len(s)-1] != ' ' {
 		return append(dst, s...)
 	}
@@ -160,9 +164,7 @@ const maxTableRows = 1000
 
 type tableWriter struct {
 	lines
-	held   [][]string
-	widths []int
-	begun  bool
+	t *Table
 }
 
 func (t *tableWriter) Write(b *column.Batch, rows []int32) error {
@@ -174,23 +176,58 @@ func (t *tableWriter) Write(b *column.Batch, rows []int32) error {
 				cells[j] = string(appendCell(nil, c, i, func(dst []byte, s string) []byte { return append(dst, s...) }))
 			}
 		}
-		if t.begun {
-			return t.line(cells)
-		}
-		if t.held = append(t.held, cells); len(t.held) == maxTableRows {
-			return t.begin()
-		}
-		return nil
+		return t.t.Row(cells)
 	})
 }
 
-func (t *tableWriter) begin() error {
+func (t *tableWriter) Close() error {
+	if err := t.t.Close(); err != nil {
+		return err
+	}
+	return t.w.Flush()
+}
+
+// Table aligns cells under their names, numbers to the right.
+type Table struct {
+	w       io.Writer
+	names   []string
+	numbers []bool
+	held    [][]string
+	widths  []int
+	begun   bool
+	buf     []byte
+}
+
+// NewTable returns a table whose columns have these names; numbers says which are aligned to the right.
+func NewTable(w io.Writer, names []string, numbers []bool) *Table {
+	return &Table{w: w, names: names, numbers: numbers}
+}
+
+// Row writes a row, or holds it back to find the widths.
+func (t *Table) Row(cells []string) error {
+	if t.begun {
+		return t.line(cells)
+	}
+	if t.held = append(t.held, cells); len(t.held) == maxTableRows {
+		return t.begin()
+	}
+	return nil
+}
+
+// Close writes what is held back; a table without rows is its header.
+func (t *Table) Close() error {
+	if t.begun {
+		return nil
+	}
+	return t.begin()
+}
+
+func (t *Table) begin() error {
 	t.begun = true
-	header, rule := make([]string, len(t.schema.Fields)), make([]string, len(t.schema.Fields))
-	t.widths = make([]int, len(header))
-	for i, f := range t.schema.Fields {
-		header[i] = f.Name
-		t.widths[i] = utf8.RuneCountInString(f.Name)
+	rule := make([]string, len(t.names))
+	t.widths = make([]int, len(t.names))
+	for i, name := range t.names {
+		t.widths[i] = utf8.RuneCountInString(name)
 	}
 	for _, cells := range t.held {
 		for i, c := range cells {
@@ -200,7 +237,7 @@ func (t *tableWriter) begin() error {
 	for i := range rule {
 		rule[i] = strings.Repeat("-", t.widths[i])
 	}
-	for _, cells := range append([][]string{header, rule}, t.held...) {
+	for _, cells := range append([][]string{t.names, rule}, t.held...) {
 		if err := t.line(cells); err != nil {
 			return err
 		}
@@ -209,11 +246,11 @@ func (t *tableWriter) begin() error {
 	return nil
 }
 
-func (t *tableWriter) line(cells []string) error {
+func (t *Table) line(cells []string) error {
 	t.buf = t.buf[:0]
 	for i, c := range cells {
 		pad := max(0, t.widths[i]-utf8.RuneCountInString(c))
-		right := t.schema.Fields[i].Type.Kind.IsNumeric()
+		right := t.numbers[i]
 		if i > 0 {
 			t.buf = append(t.buf, "  "...)
 		}
@@ -227,13 +264,4 @@ func (t *tableWriter) line(cells []string) error {
 	}
 	_, err := t.w.Write(append(t.buf, '\n'))
 	return err
-}
-
-func (t *tableWriter) Close() error {
-	if !t.begun {
-		if err := t.begin(); err != nil {
-			return err
-		}
-	}
-	return t.w.Flush()
 }

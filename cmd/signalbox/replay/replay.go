@@ -64,6 +64,9 @@ func Run(ctx context.Context, opt Options, stdout, stderr io.Writer) error {
 		return err
 	}
 	r.summary()
+	if r.lines > 0 && r.refusedLines == r.lines {
+		return fmt.Errorf("no line of the input fits: is it the right file for this schema?")
+	}
 	return nil
 }
 

@@ -26,8 +26,10 @@ type source struct {
 	streams []lineproto.Stream
 	names   map[string][]string // wanted column names by stream, for recordings
 	files   []string
+	before  int64 // bytes of the files that are through, for the progress
 	current interface {
 		next() ([]*column.Batch, error)
+		size() int64
 		Close() error
 	}
 }
@@ -71,6 +73,7 @@ func (s *source) next(ctx context.Context) ([]*column.Batch, error) {
 		if err == nil {
 			return batches, nil
 		}
+		s.before += s.current.size()
 		closeErr := s.current.Close()
 		s.current = nil
 		if !errors.Is(err, io.EOF) {
@@ -91,7 +94,7 @@ func (s *source) open(name string) error {
 		}
 		file = f
 	}
-	plain, err := decompress(file)
+	plain, err := Decompress(file)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -110,8 +113,8 @@ func (s *source) open(name string) error {
 	return err
 }
 
-// decompress looks at the first bytes: gzip, zstd or plain.
-func decompress(f io.Reader) (*bufio.Reader, error) {
+// Decompress looks at the first bytes: gzip, zstd or plain.
+func Decompress(f io.Reader) (*bufio.Reader, error) {
 	b := bufio.NewReaderSize(f, 256<<10)
 	head, _ := b.Peek(4)
 	switch {
@@ -143,7 +146,7 @@ func (t *textInput) next() ([]*column.Batch, error) {
 	batches, err := t.lines.Next()
 	t.s.r.lines += t.lines.Lines() - before
 	if t.s.r.opt.Progress != nil {
-		t.s.r.opt.Progress(t.lines.Offset(), t.s.r.lines)
+		t.s.r.opt.Progress(t.s.before+t.lines.Offset(), t.s.r.lines)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w", t.name, err)
@@ -156,6 +159,9 @@ func (t *textInput) refuse(e *lineproto.LineError) {
 	t.s.r.tell("%s:%d: refused (%s): %s", t.name, e.Line, e.Reason, e.Detail)
 }
 
+// size is how many bytes of text were read.
+func (t *textInput) size() int64 { return t.lines.Offset() }
+
 func (t *textInput) Close() error { return t.file.Close() }
 
 // frameInput reads a recording.
@@ -167,6 +173,7 @@ type frameInput struct {
 	dec    wire.Decoder
 	reuse  map[string]*column.Batch
 	out    [1]*column.Batch
+	read   int64 // bytes of frames
 }
 
 func (f *frameInput) next() ([]*column.Batch, error) {
@@ -183,6 +190,9 @@ func (f *frameInput) next() ([]*column.Batch, error) {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
 		f.s.r.lines += int64(info.Rows)
+		if f.read += int64(len(frame)); f.s.r.opt.Progress != nil {
+			f.s.r.opt.Progress(f.s.before+f.read, f.s.r.lines)
+		}
 		names, declared := f.s.names[info.Stream]
 		if !declared {
 			f.s.r.refusedLines += int64(info.Rows)
@@ -198,6 +208,8 @@ func (f *frameInput) next() ([]*column.Batch, error) {
 		return f.out[:], nil
 	}
 }
+
+func (f *frameInput) size() int64 { return f.read }
 
 func (f *frameInput) Close() error { return f.file.Close() }
 
