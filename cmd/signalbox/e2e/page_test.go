@@ -292,7 +292,7 @@ func alertState(ctx context.Context, database, bus string) (string, error) {
 	return "", fmt.Errorf("alerts in SQLite does not know bus %s", bus)
 }
 
-// active asks /v1/alerts whether the alert of a bus is pending or firing.
+// active asks /v1/alerts whether the alert of a bus is still pending or firing.
 func active(ctx context.Context, core *client.Client, bus string) (bool, error) {
 	text, err := get(ctx, core.Nodes[0]+"/v1/alerts")
 	if err != nil {
@@ -302,7 +302,7 @@ func active(ctx context.Context, core *client.Client, bus string) (bool, error) 
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(list.Alerts, func(a api.Alert) bool { return a.Rule == "BusFull" && a.By["bus_id"] == bus }), nil
+	return slices.ContainsFunc(list.Alerts, func(a api.Alert) bool { return a.Rule == "BusFull" && a.By["bus_id"] == bus && a.State != "resolved" }), nil
 }
 
 // checkListening plants what must not be on the page, to see that the browser's complaints reach this test.
