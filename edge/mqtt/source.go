@@ -289,8 +289,10 @@ func (s *Source) receive(conn uint64, m paho.Message) bool {
 		hash := xxh3.Hash(msg.Payload) ^ xxh3.HashString(msg.Topic)
 		if e := s.entries[m.MessageID()]; e != nil && m.Duplicate() && e.hash == hash {
 			s.stats.Redelivered++
-			e.conn, e.ack = conn, m.Ack
-			if e.done != 0 {
+			e.conn = conn
+			if e.done == 0 {
+				e.ack = m.Ack
+			} else {
 				s.acks = append(s.acks, m.Ack) // the first acknowledgement was lost
 				signal(s.toAck)
 			}
@@ -403,9 +405,10 @@ func (s *Source) Ack(msgs []Message) {
 		}
 		e.done = s.now()
 		s.stats.Acked++
-		if e.conn == s.conn {
+		if e.conn == s.conn && e.ack != nil {
 			s.acks = append(s.acks, e.ack)
 		}
+		e.ack = nil // it holds the whole message, and the entry stays until its packet id comes round
 		msgs[i].entry = nil
 	}
 	if len(s.acks) > 0 {
