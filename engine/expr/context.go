@@ -21,6 +21,8 @@ type Context struct {
 	vars   []binding      // lambda variables in scope
 	subs   []*Context     // contexts of lambda bodies, one per nesting level
 	nsub   int
+	root   *Context // of a lambda's body: the context of the expression around it
+	built  int      // bytes charged since Reset
 }
 
 // lent is a column in use, with the dictionary it owns: a result may point to another one.
@@ -70,6 +72,7 @@ func (c *Context) Reset() {
 	}
 	c.used = c.used[:0]
 	c.nsel = 0
+	c.built = 0
 }
 
 // Column hands out a column of n rows without NULLs whose values are not

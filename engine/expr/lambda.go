@@ -143,11 +143,7 @@ func (e *higher) Eval(ctx *Context, b *column.Batch, sel []int32) *column.Column
 		}
 		c.row = r
 		d, err := e.run(c, row)
-		if err != nil {
-			ctx.Fail(r, err)
-			d = column.NullDatum
-		}
-		out.Set(int(r), d)
+		ctx.set(out, int(r), d, err)
 	}
 	ctx.nsub--
 	return out
@@ -158,7 +154,11 @@ func (c *Context) subContext() *Context {
 		c.subs = append(c.subs, NewContext())
 	}
 	c.nsub++
-	return c.subs[c.nsub-1]
+	sub := c.subs[c.nsub-1]
+	if sub.root = c.root; sub.root == nil {
+		sub.root = c
+	}
+	return sub
 }
 
 // caller calls the lambdas of a function for one row of its batch.

@@ -120,11 +120,7 @@ func (e *scalar) one(ctx *Context, out *column.Column, cols []*column.Column, ro
 		return
 	}
 	d, err := e.eval(row)
-	if err != nil {
-		ctx.Fail(int32(i), err)
-		d = column.NullDatum
-	}
-	out.Set(i, d)
+	ctx.set(out, i, d, err)
 }
 
 // dictArg returns the index of the only argument that is not constant when it is
@@ -208,11 +204,7 @@ func (e *scalar) direct(ctx *Context, out *column.Column, row []column.Datum, i 
 		return
 	}
 	d, err := e.eval(row)
-	if err != nil {
-		ctx.Fail(int32(i), err)
-		d = column.NullDatum
-	}
-	out.Set(i, d)
+	ctx.set(out, i, d, err)
 }
 
 // setNull makes row i NULL; its value stays a valid one.
@@ -254,11 +246,18 @@ func (m *memo) copyTo(ctx *Context, out *column.Column, code uint32, i int) {
 		case column.StoreF64:
 			out.F64[i] = m.out.F64[code]
 		case column.StoreDict:
+			if text := m.out.Str(int(code)); len(text) > freeInLambda { // charged as if it were computed again
+				if err := ctx.charge(&column.Datum{S: text}); err != nil {
+					ctx.Fail(int32(i), err)
+					setNull(out, i)
+					return
+				}
+			}
 			out.Codes[i] = m.out.Codes[code]
 		case column.StoreDec:
 			out.Dec[i] = m.out.Dec[code]
 		case column.StoreAny:
-			out.Any[i] = m.out.Any[code]
+			ctx.set(out, i, m.out.Any[code], nil)
 		}
 	}
 }
