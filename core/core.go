@@ -79,9 +79,20 @@ func New(cfg Config, opts Options) (*Node, error) {
 		opts.Clock = time.Now
 	}
 	if opts.Engine == nil {
-		opts.Engine = fsm.RealEngine{Options: engine.DefaultOptions()}
+		opts.Engine = fsm.RealEngine{Options: engineOptions()}
 	}
 	return &Node{cfg: cfg, opts: opts, peers: peers, tls: sec, started: make(chan struct{})}, nil
+}
+
+// lateness is the allowed_lateness of a table that says none and may have one: a
+// depot that was without a network for a day still corrects its windows. It is
+// no key of the configuration, because all nodes must agree on it.
+const lateness = 24 * time.Hour
+
+func engineOptions() engine.Options {
+	o := engine.DefaultOptions()
+	o.DefaultLateness = lateness.Microseconds()
+	return o
 }
 
 // Started is closed when the port answers for the first time.
