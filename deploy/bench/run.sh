@@ -25,7 +25,7 @@ per_reading() {
     if ($0 !~ /ns\/reading/) printf "%-28s %10.1f ns/op\n", name, op }'
 }
 
-case $what in all|engine|frames|replay|cluster|load|edge) ;; *) sed -n '2,8p' "$0" >&2; exit 2;; esac
+case $what in all|engine|frames|replay|cluster|load|edge) ;; *) sed -n '2,7p' "$0" >&2; exit 2;; esac
 
 printf 'cores %s, load before %s, %s\n' "$(nproc)" "$(cut -d' ' -f1-3 /proc/loadavg)" "$($GO version | cut -d' ' -f3-)"
 
