@@ -31,7 +31,7 @@ type Config struct {
 	TLS           TLS              `yaml:"tls"`
 	MQTT          mqtt.Config      `yaml:"mqtt"`
 	Spool         spool.Config     `yaml:"spool"`
-	Mappings      []decode.Mapping `yaml:"mappings" help:"topics and how to read them; none = line protocol on signalbox/#"`
+	Mappings      []decode.Mapping `yaml:"mappings" help:"topics and how to read them; none = line protocol on fleet/+/telemetry, where signalbox-sim run publishes"`
 }
 
 // TLS of the link to the core.
@@ -85,7 +85,7 @@ func (c *Config) Validate() error {
 
 func (c *Config) mappings() []decode.Mapping {
 	if len(c.Mappings) == 0 {
-		return []decode.Mapping{{Topic: "signalbox/#"}}
+		return []decode.Mapping{{Topic: "fleet/+/telemetry"}}
 	}
 	return c.Mappings
 }
