@@ -131,6 +131,10 @@ func TestANodeThatLostEverythingHasTheSameDatabase(t *testing.T) {
 		}
 	}
 	c.poll("its database is filled", func() bool { return strings.Count(dump(lost.place, "load"), "\n") > 2 })
+	c.poll("every sink has acknowledged, and the outbox let go", func() bool {
+		s, err := c.status(lead)
+		return err == nil && s.Outbox.Records == 0
+	})
 	c.stop(lost)
 	if err := os.RemoveAll(lost.cfg.DataDir); err != nil {
 		t.Fatal(err)
