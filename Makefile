@@ -45,7 +45,7 @@ cross: ## the agent for the machines it runs on
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/arm64/signalbox-edge ./cmd/signalbox-edge
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=7 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/armv7/signalbox-edge ./cmd/signalbox-edge
 
-bench: build ## the figures of docs/reliability.md and docs/performance.md
+bench: build ## the figures of docs/performance.md
 	@bash deploy/bench/run.sh $(ARGS)
 
 chaos: build ## kill and restart processes under load for 20 minutes, seed printed
