@@ -18,8 +18,6 @@ const metaQueries = `CREATE STREAMING TABLE q AS SELECT window.start AS start, r
 CREATE STREAMING TABLE slow OPTIONS (allowed_lateness '5 minutes') AS SELECT window.start AS start, bus, sum(passengers) AS s, count(*) AS n, max(passengers) AS m FROM STREAM bus WATERMARK time DELAY OF INTERVAL 2 SECONDS GROUP BY window(time, '30 seconds', '10 seconds'), bus;
 CREATE STREAMING TABLE live OPTIONS (mode 'update') AS SELECT bus, sum(passengers) AS s, count(*) AS n, max(passengers) AS m FROM STREAM bus GROUP BY bus;`
 
-var metaTables = []string{"q", "slow", "live"}
-
 // answers is the newest revision of every row, by its key columns.
 type answers map[string][3]string
 

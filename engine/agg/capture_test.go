@@ -85,7 +85,7 @@ func checkCapture(t *testing.T, types []column.Type, r *rand.Rand) {
 	change := func() {
 		cols := make([]*column.Column, len(types))
 		for i, ty := range types {
-			cols[i] = randomColumn(r, ty, r.IntN(1)+60, nil)
+			cols[i] = randomColumn(r, ty, 60, nil)
 			if ty.Kind == column.BigInt || ty.Kind == column.Int {
 				for j := range cols[i].I64 {
 					cols[i].I64[j] = r.Int64N(400)
