@@ -16,20 +16,25 @@ const (
 
 // charge accounts for a computed value; the error says that it does not fit.
 func (c *Context) charge(d *column.Datum) *Error {
-	n, free, top := len(d.S)+bytesPerMember*len(d.L), freeBytes, c
+	n, free, top := builtBytes(d), freeBytes, c
 	if c.root != nil {
 		free, top = freeInLambda, c.root
 	}
 	if n <= free {
 		return nil
 	}
+	c.large = true
 	if top.built+n > MaxBatchBytes {
+		c.spent = c.root != nil // one element fails its lambda: the others need not be computed
 		return runtimeErr("COLLECTION_SIZE_LIMIT_EXCEEDED.FUNCTION", "54000",
 			"the values that the query computes for one batch of rows are larger than %d bytes together; compute shorter texts or arrays", MaxBatchBytes)
 	}
 	top.built += n
 	return nil
 }
+
+// builtBytes is what a value takes, without what its members were charged for.
+func builtBytes(d *column.Datum) int { return len(d.S) + bytesPerMember*len(d.L) }
 
 // set stores the result of a function at a row, or fails the row.
 func (c *Context) set(out *column.Column, i int, d column.Datum, err *Error) {

@@ -23,6 +23,8 @@ type Context struct {
 	nsub   int
 	root   *Context // of a lambda's body: the context of the expression around it
 	built  int      // bytes charged since Reset
+	large  bool     // a value was charged: its dictionary must not be kept
+	spent  bool     // an element of a lambda did not fit
 }
 
 // lent is a column in use, with the dictionary it owns: a result may point to another one.
@@ -68,11 +70,15 @@ func (c *Context) Reset() {
 	for _, l := range c.used {
 		l.col.Dict = l.dict
 		s := l.col.Type.Kind.Storage()
+		if c.large {
+			l.col.Dict = nil
+			clear(l.col.Any)
+		}
 		c.free[s] = append(c.free[s], l.col)
 	}
 	c.used = c.used[:0]
 	c.nsel = 0
-	c.built = 0
+	c.built, c.large, c.spent = 0, false, false
 }
 
 // Column hands out a column of n rows without NULLs whose values are not

@@ -56,6 +56,7 @@ const (
 	memoValue
 	memoNull
 	memoError
+	memoLarge // not remembered: its bytes are charged each time it is computed
 )
 
 // Eval implements Expr.
@@ -115,7 +116,7 @@ func (e *scalar) one(ctx *Context, out *column.Column, cols []*column.Column, ro
 		}
 		row[j] = c.Datum(i)
 	}
-	if len(ctx.failed) > 0 && ctx.Failed(int32(i)) {
+	if len(ctx.failed) > 0 && (ctx.spent || ctx.Failed(int32(i))) {
 		out.Set(i, column.NullDatum)
 		return
 	}
@@ -191,15 +192,20 @@ func (e *scalar) oneDict(ctx *Context, m *memo, out, in *column.Column, row []co
 		e.direct(ctx, out, row, i)
 		return
 	}
-	if m.state[code] == memoEmpty {
+	if m.state[code] == memoEmpty && !ctx.spent {
 		row[arg] = column.Datum{S: in.Dict.Values[code]}
 		m.fill(code, e.eval, row)
+	}
+	if m.state[code] == memoLarge || m.state[code] == memoEmpty {
+		row[arg] = column.Datum{S: in.Dict.Values[code]}
+		e.direct(ctx, out, row, i)
+		return
 	}
 	m.copyTo(ctx, out, code, i)
 }
 
 func (e *scalar) direct(ctx *Context, out *column.Column, row []column.Datum, i int) {
-	if len(ctx.failed) > 0 && ctx.Failed(int32(i)) {
+	if len(ctx.failed) > 0 && (ctx.spent || ctx.Failed(int32(i))) {
 		setNull(out, i)
 		return
 	}
@@ -226,6 +232,8 @@ func (m *memo) fill(code uint32, eval evalFunc, row []column.Datum) {
 		m.state[code] = memoError
 	case d.Null:
 		m.state[code] = memoNull
+	case builtBytes(&d) > freeInLambda:
+		m.state[code] = memoLarge
 	default:
 		m.out.Set(int(code), d)
 		m.state[code] = memoValue
@@ -246,18 +254,11 @@ func (m *memo) copyTo(ctx *Context, out *column.Column, code uint32, i int) {
 		case column.StoreF64:
 			out.F64[i] = m.out.F64[code]
 		case column.StoreDict:
-			if text := m.out.Str(int(code)); len(text) > freeInLambda { // charged as if it were computed again
-				if err := ctx.charge(&column.Datum{S: text}); err != nil {
-					ctx.Fail(int32(i), err)
-					setNull(out, i)
-					return
-				}
-			}
 			out.Codes[i] = m.out.Codes[code]
 		case column.StoreDec:
 			out.Dec[i] = m.out.Dec[code]
 		case column.StoreAny:
-			ctx.set(out, i, m.out.Any[code], nil)
+			out.Any[i] = m.out.Any[code]
 		}
 	}
 }
