@@ -66,6 +66,7 @@ func TestALeaderThatLostItsDatabaseIsFilledToo(t *testing.T) {
 				go func() { defer close(done); d.Run(ctx) }()
 				defer func() { cancel(); <-done }()
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				st := d.Status()[0]
 				if len(s.rows) != c.rows || st.Skipped != c.skipped || s.upTo != 10 {
 					t.Errorf("%d rows written, want %d; skipped %d, want %d; up to %d", len(s.rows), c.rows, st.Skipped, c.skipped, s.upTo)

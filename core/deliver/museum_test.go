@@ -74,6 +74,7 @@ func crashes(t *testing.T, wrap func(*sink) sinks.Sink, stale bool) (err error) 
 		before := s.calls
 		w.append(5)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if s.calls != before {
 			err = fmt.Errorf("%d writes by a node that no longer leads", s.calls-before)
 		}

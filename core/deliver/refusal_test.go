@@ -51,6 +51,7 @@ func TestARefusalIsReportedThoughTheLeaderChanges(t *testing.T) {
 		defer func() { cancel(); <-done }()
 		w.append(5)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		reported := 0
