@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"signalbox/engine/alert"
 	"signalbox/engine/column"
@@ -82,6 +83,16 @@ func (a *alerting) plan(rules []alert.Rule) ([]rulePipe, error) {
 	return out, errors.Join(errs...)
 }
 
+// unplaced is an error without its position, which is in a statement that the author of the rule never saw.
+func unplaced(err error) error {
+	if line, _ := plan.Position(err); line > 0 {
+		if _, rest, ok := strings.Cut(err.Error(), ": "); ok {
+			return errors.New(rest)
+		}
+	}
+	return err
+}
+
 func (a *alerting) planRule(r alert.Rule) (rulePipe, error) {
 	if err := r.Validate(); err != nil {
 		return rulePipe{}, err
@@ -89,11 +100,11 @@ func (a *alerting) planRule(r alert.Rule) (rulePipe, error) {
 	text := alert.SelectSQL(r)
 	st, err := sql.ParseSelect(text)
 	if err != nil {
-		return rulePipe{}, err
+		return rulePipe{}, unplaced(err)
 	}
 	q, err := plan.Analyze(st, continuous{a.e.cat}, plan.AnalyzeOptions{Streaming: true, Mode: plan.Append, Text: text})
 	if err != nil {
-		return rulePipe{}, err
+		return rulePipe{}, unplaced(err)
 	}
 	if !q.Streaming {
 		return rulePipe{}, fmt.Errorf("from %s reads no stream", r.From)

@@ -88,7 +88,7 @@ func TestCheckNamesTheFileOfEveryError(t *testing.T) {
 	rules := put(t, "rules.yaml", "groups:\n  - name: g\n    rules:\n      - {alert: A, from: bos, expr: x > 1, by: [x]}\n      - {alert: B, from: bis, expr: x > 1, by: [x]}\n")
 	out, failure := command(t, "check", rules)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 2 || !strings.HasPrefix(lines[0], rules+": ") || !strings.HasPrefix(lines[1], rules+": ") || failure != "2 errors" {
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], rules+": ") || !strings.HasPrefix(lines[1], rules+": ") || !strings.Contains(lines[0], `rule "A": [TABLE_OR_VIEW_NOT_FOUND]`) || failure != "2 errors" {
 		t.Errorf("got %q, %q", out, failure)
 	}
 }
