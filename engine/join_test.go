@@ -104,7 +104,8 @@ func nestedLoop(kind string, as, bs []sideRow, bound int64) map[string]int {
 	for _, a := range as {
 		hit := false
 		for i, b := range bs {
-			if a.k == "" || a.k != b.k || b.t < a.t || b.t > a.t+bound {
+			// In Spark NULL keys match each other in a FULL join of streams, and only there.
+			if a.k == "" && kind != "FULL JOIN" || a.k != b.k || b.t < a.t || b.t > a.t+bound {
 				continue
 			}
 			hitB[i] = true

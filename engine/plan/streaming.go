@@ -180,8 +180,7 @@ func (c *checker) aggregate(n *Aggregate) error {
 		}
 	}
 	if c.q.Mode == Append && n.EventKey < 0 && n.Distinct {
-		// Spark notices this only when the first micro-batch runs.
-		return c.failed(n, "DISTINCT in mode append needs a column with watermarked event time among those selected; else write DEDUP BY (columns) after the stream's name")
+		return c.modeError(n, "DISTINCT in mode append needs a column with watermarked event time among those selected; else write DEDUP BY (columns) after the stream's name")
 	}
 	if c.q.Mode == Append && n.EventKey < 0 {
 		return c.modeError(n, "an aggregation in mode append needs a group that ends: group by window(time, …) of a stream with WATERMARK time DELAY OF INTERVAL 10 SECONDS, or use mode update")
@@ -223,8 +222,8 @@ func (c *checker) join(n *Join) error {
 // streamJoin needs, for the rows of a side that are kept without a match, the
 // moment from which no match can come any more.
 func (c *checker) streamJoin(n *Join) error {
-	if c.q.Mode != Append {
-		return c.modeError(n, "a join of two streams is possible only in mode append")
+	if c.q.Mode == Complete || c.q.Mode == Update && n.Kind != Inner && n.Kind != Cross {
+		return c.modeError(n, "a join of two streams is possible only in mode append, an INNER JOIN also in mode update")
 	}
 	lower := n.Bound != nil && n.Bound.HasLo
 	upper := n.Bound != nil && n.Bound.HasHi
@@ -247,6 +246,9 @@ func (c *checker) streamJoin(n *Join) error {
 		}
 	case Anti, Mark, LeftSingle:
 		return c.refuse(n, "NOT EXISTS, NOT IN and ANTI JOIN of two streams are not possible; use LEFT JOIN with a bound on the times and filter the rows without a match")
+	}
+	if _, value := n.Right.(*Single); len(n.LeftKeys) == 0 && !value {
+		return c.failed(n, "a join of two streams needs an equality: without one every row would be compared with every row")
 	}
 	return nil
 }

@@ -203,7 +203,7 @@ func (s *joinSide) expiry(t *column.Column, r int) int64 {
 	if s.time < 0 || o.m == nil || t == nil || t.IsNull(r) {
 		return never
 	}
-	at := t.I64[r]
+	at := eventInstant(t, r)
 	switch {
 	case o.byKey:
 		return at
@@ -215,6 +215,14 @@ func (s *joinSide) expiry(t *column.Column, r int) int64 {
 		return ceilMillis(at) - b.Lo + 1
 	}
 	return never
+}
+
+// eventInstant is when a row happened: for a time window, its end.
+func eventInstant(t *column.Column, r int) int64 {
+	if t.Type.Kind != column.Struct {
+		return t.I64[r]
+	}
+	return t.Any[r].L[1].I
 }
 
 func ceilMillis(t int64) int64 { return -floorDiv(-t, 1000) * 1000 }
@@ -265,7 +273,13 @@ func (s *joinSide) push(c *chunk) {
 	}
 }
 
+// nullKey reports whether a row can have no match because a key is NULL. In a
+// FULL join of two streams NULL equals NULL: Spark looks up rows by their bytes,
+// and for the other kinds of join a filter has removed NULL keys from one side.
 func (s *joinSide) nullKey(r int) bool {
+	if s.o.node.Kind == plan.Full {
+		return false
+	}
 	for i, c := range s.keys.cols {
 		if c.IsNull(r) && !(i < len(s.o.node.NullSafe) && s.o.node.NullSafe[i]) {
 			return true
@@ -280,7 +294,7 @@ func (s *joinSide) dropLate(c *chunk, sel []int32) []int32 {
 	for i, n := 0, lenOf(sel, c.b.Len); i < n; i++ {
 		r := at(sel, i)
 		if s.time >= 0 && o.m != nil && o.m.late != noMark {
-			if t := c.b.Cols[s.time]; !t.IsNull(int(r)) && t.I64[r] <= o.m.late {
+			if t := c.b.Cols[s.time]; !t.IsNull(int(r)) && eventInstant(t, int(r)) <= o.m.late {
 				o.p.late(c, int(r), "")
 				continue
 			}

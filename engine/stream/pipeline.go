@@ -51,6 +51,8 @@ type Pipeline struct {
 	data  bool  // this pass has rows
 	ended bool
 
+	lagging bool // see lags
+
 	seed   [16]byte
 	idbuf  []byte
 	idlast idOrigin
@@ -102,6 +104,7 @@ func Compile(q *plan.Query, opt Options) (*Pipeline, error) {
 		return nil, err
 	}
 	p.ops = append(p.ops, p.sink)
+	p.lagging = p.lags()
 	if len(p.wms) > 0 {
 		p.wm = 0
 		for _, m := range p.marks {
@@ -157,7 +160,9 @@ func (p *Pipeline) Apply(en *Entry) (*Result, error) {
 	p.res.Late, p.res.Failed = p.res.Late[:0], p.res.Failed[:0]
 	p.sink.reset()
 	p.data = false
-	p.advanceMarks()
+	if !p.lagging || hasRows(en) {
+		p.advanceMarks()
+	}
 	for i := range en.Sources {
 		p.pushSource(&en.Sources[i])
 	}
@@ -182,6 +187,35 @@ func (p *Pipeline) Apply(en *Entry) (*Result, error) {
 	err := p.fail
 	p.fail = nil
 	return &p.res, err
+}
+
+func hasRows(en *Entry) bool {
+	for i := range en.Sources {
+		for _, b := range en.Sources[i].Batches {
+			if b.Rows != nil && b.Rows.Len > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lags reports whether all state is that of joins which never forget a row:
+// Spark runs no batch without data for them, so that rows are late against the
+// watermark of the last batch that had some.
+func (p *Pipeline) lags() bool {
+	found := false
+	for _, op := range p.ops {
+		if j, ok := op.(*streamJoinOp); ok {
+			if j.node.Bound != nil || j.byKey {
+				return false
+			}
+			found = true
+		} else if _, ok := op.(interface{ size() (keys, bytes int64) }); ok {
+			return false
+		}
+	}
+	return found
 }
 
 // emptyPass is Spark's batch without data: it runs only when an operator has a use for it.
