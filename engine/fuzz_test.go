@@ -281,9 +281,7 @@ func fuzzSeeds(f *testing.F) []string {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, q := range allQueries {
-		out = append(out, q)
-	}
+	out = append(out, allQueries...)
 	return append(out, stateQuery, `SELECT time, bus, transform(from_json(doors, 'ARRAY<STRUCT<a: INT>>'), x -> x.a) AS d FROM STREAM bus LATERAL VIEW explode(from_json(doors, 'ARRAY<STRUCT<a: INT>>')) t AS door`)
 }
 
