@@ -134,7 +134,7 @@ func Run(ctx context.Context, cfg Config, version string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	n, err := core.New(cfg.Core, core.Options{Sinks: opened, Page: page.Handler(), Version: version, LogOutput: log})
+	n, err := core.New(cfg.Core, core.Options{Sinks: opened, Page: page.Handler(), Version: version, LogOutput: newQuiet(log, time.Now)})
 	if err != nil {
 		for _, s := range opened {
 			err = errors.Join(err, s.Close())
