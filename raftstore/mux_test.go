@@ -17,6 +17,8 @@ func TestOpenConnectionsAreBounded(t *testing.T) {
 	m.maxOpen = 3
 	defer m.Close()
 	dial := func() (server, client net.Conn) {
+		// Asked before dialling: the mux counts the new connection whenever it comes to it.
+		full, before := m.open.Load() >= m.maxOpen, m.Refused()
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -25,7 +27,6 @@ func TestOpenConnectionsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
-		before := m.Refused()
 		accepted := make(chan net.Conn, 1)
 		stop := make(chan struct{})
 		go func() {
@@ -36,7 +37,7 @@ func TestOpenConnectionsAreBounded(t *testing.T) {
 				close(accepted)
 			}
 		}()
-		if m.open.Load() >= m.maxOpen { // it will be closed
+		if full { // it will be closed
 			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || m.Refused() != before+1 {
 				t.Errorf("one too many: read %d bytes, %v, %d refused", n, err, m.Refused()-before)
 			}
