@@ -165,7 +165,7 @@ func phaseOf(err error) (phase, state string) {
 	case errors.As(err, &e):
 		return string(e.Phase), e.SQLState
 	case errors.As(err, &p):
-		return "parse", p.SQLState
+		return p.Phase(), p.SQLState
 	}
 	return "unknown", ""
 }

@@ -486,15 +486,32 @@ func (t *parsedTime) resolve() (int64, bool) {
 
 // patternArg gives the compiled form of a pattern argument: once when it is constant.
 type patternArg struct {
-	fixed datePattern
-	err   *Error
-	known bool
+	compile func(string) (datePattern, *Error)
+	fixed   datePattern
+	err     *Error
+	known   bool
 }
 
-func newPatternArg(e Expr) *patternArg {
-	p := &patternArg{}
+func newPatternArg(e Expr) *patternArg { return patternOf(e, compileDatePattern) }
+
+// newParsePatternArg is newPatternArg for a pattern that texts are read by.
+func newParsePatternArg(e Expr) *patternArg { return patternOf(e, compileParsePattern) }
+
+// compileParsePattern refuses the letters that Spark can only write.
+func compileParsePattern(text string) (datePattern, *Error) {
+	p, err := compileDatePattern(text)
+	for _, part := range p {
+		if part.letter != 0 && strings.IndexByte("EFqQ", part.letter) >= 0 {
+			return nil, errPattern(text, "texts cannot be read by the letter "+string(part.letter))
+		}
+	}
+	return p, err
+}
+
+func patternOf(e Expr, compile func(string) (datePattern, *Error)) *patternArg {
+	p := &patternArg{compile: compile}
 	if d, ok := Constant(Fold(e)); ok && !d.Null {
-		p.fixed, p.err = compileDatePattern(d.S)
+		p.fixed, p.err = compile(d.S)
 		p.known = true
 	}
 	return p
@@ -504,7 +521,7 @@ func (p *patternArg) of(s string) (datePattern, *Error) {
 	if p.known {
 		return p.fixed, p.err
 	}
-	return compileDatePattern(s)
+	return p.compile(s)
 }
 
 // zoneArg gives the location of a zone argument: once when it is constant.

@@ -73,7 +73,7 @@ func bindParseTime(name string, args []Expr, k column.Kind, try bool) (Expr, err
 	if err != nil {
 		return nil, err
 	}
-	p := newPatternArg(b[1])
+	p := newParsePatternArg(b[1])
 	eval := func(a []column.Datum) (column.Datum, *Error) {
 		pat, err := p.of(a[1].S)
 		if err != nil {

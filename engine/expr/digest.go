@@ -211,7 +211,7 @@ func bindDecode(name string, args []Expr) (Expr, error) {
 		}
 		conds, vals = append(conds, eq), append(vals, rest[1])
 	}
-	var other Expr
+	other := nullOf(column.Of(column.String)) // Spark's default has this type
 	if len(rest) == 1 {
 		other = rest[0]
 	}

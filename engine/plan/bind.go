@@ -78,6 +78,12 @@ func (b *binder) bind(e sql.Expr) (expr.Expr, error) {
 		return b.function(e)
 	case *sql.Exists, *sql.InQuery, *sql.ScalarSubquery:
 		return b.subqueryValue(e)
+	case *sql.Unary: // NOT (x IN (SELECT …)) is x NOT IN (SELECT …)
+		if in, ok := e.X.(*sql.InQuery); ok && e.Op == "not" {
+			flipped := *in
+			flipped.Not = !in.Not
+			return b.subqueryValue(&flipped)
+		}
 	case *sql.Cast:
 		return b.cast(e)
 	case *sql.Case:

@@ -2,13 +2,23 @@ package sql
 
 import "fmt"
 
-// Error is an error of the text, with Spark's condition and SQLSTATE. Its phase is always "parse".
+// Error is an error of the text, with Spark's condition and SQLSTATE.
 type Error struct {
 	Pos       Pos
 	Condition string // for example PARSE_SYNTAX_ERROR
 	SQLState  string
 	Msg       string // what was found and what was expected
 	Hint      string // what to write instead, may be empty
+}
+
+// Phase is "parse"; a number or an interval that is too large for its type is
+// found here too, but Spark counts it as an error of arithmetic.
+func (e *Error) Phase() string {
+	switch e.Condition {
+	case "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "INTERVAL_ARITHMETIC_OVERFLOW.WITHOUT_SUGGESTION":
+		return "runtime"
+	}
+	return "parse"
 }
 
 func (e *Error) Error() string {

@@ -127,7 +127,12 @@ func (p *parser) wholeInterval(iv *Interval, t *token) {
 	p.finishInterval(iv)
 }
 
+const intervalOverflow = " overflows an interval"
+
 func (p *parser) badInterval(pos Pos, msg string) {
+	if strings.HasSuffix(msg, intervalOverflow) {
+		p.failAt(pos, "INTERVAL_ARITHMETIC_OVERFLOW.WITHOUT_SUGGESTION", "22015", msg, "")
+	}
 	p.failAt(pos, "INVALID_INTERVAL_FORMAT", "22006", msg, "write for example INTERVAL 10 SECONDS or INTERVAL '1 02:03:04' DAY TO SECOND")
 }
 
@@ -196,7 +201,7 @@ func (iv *Interval) add(value string, sign int, unit string) error {
 		return err
 	}
 	if !accumulate(sum, n, factor, int64(sign), limit) || !accumulate(sum, micros, 1, int64(sign), limit) {
-		return fmt.Errorf("'%s %s' overflows an interval", clip(value), unit)
+		return fmt.Errorf("'%s %s'"+intervalOverflow, clip(value), unit)
 	}
 	return nil
 }

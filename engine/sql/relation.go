@@ -177,9 +177,19 @@ func (p *parser) streamClauses() (*Watermark, *Dedup) {
 	return w, d
 }
 
+// atLastWord reports whether a word that could start a clause ends the text:
+// such words are not reserved, and Spark reads FROM t WHERE as t with that alias.
+func (p *parser) atLastWord() bool {
+	t := p.peek()
+	return p.ahead(1).kind == tEOF && (t.is("WHERE") || t.is("GROUP") || t.is("ORDER") || t.is("HAVING") || t.is("LIMIT"))
+}
+
 // tableAlias takes [AS] name [(columns)], or nothing.
 func (p *parser) tableAlias() *TableAlias {
 	pos := p.peek().pos
+	if p.atLastWord() {
+		return &TableAlias{Pos: pos, Name: p.take().val}
+	}
 	if !p.accept("AS") && !p.atAlias() {
 		return nil
 	}

@@ -248,7 +248,7 @@ func TestErrors(t *testing.T) {
 		{"SELEC k FROM edge", "42601", Pos{1, 1}, []string{"found 'SELEC'", "did you mean SELECT?"}},
 		{"SELECT a FORM t", "42601", Pos{1, 15}, []string{"did you mean FROM instead of FORM?"}},
 		{"SELECT a\nFROM t WERE a > 1", "42601", Pos{2, 13}, []string{"did you mean WHERE instead of WERE?"}},
-		{"SELECT a FROM t WHERE", "42601", Pos{1, 22}, []string{"ends too early", "an expression"}},
+		{"SELECT a FROM t b WHERE", "42601", Pos{1, 24}, []string{"ends too early", "an expression"}},
 		{"SELECT (a FROM t", "42601", Pos{1, 11}, []string{"expected ')'"}},
 		{"SELECT 'abc FROM t", "42601", Pos{1, 8}, []string{"no closing quote"}},
 		{"SELECT a /* b", "42601", Pos{1, 10}, []string{"comment has no end"}},

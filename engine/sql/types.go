@@ -105,7 +105,7 @@ func (p *parser) decimalType() column.Type {
 		p.failAt(pos, "DECIMAL_PRECISION_EXCEEDS_MAX_PRECISION", "22003", "DECIMAL("+strconv.Itoa(precision)+","+strconv.Itoa(scale)+") is wider than 38 digits", "")
 	}
 	if scale > precision || precision == 0 {
-		p.failAt(pos, "INVALID_DECIMAL", "42601", "DECIMAL("+strconv.Itoa(precision)+","+strconv.Itoa(scale)+") needs 1 <= precision and scale <= precision", "")
+		p.failAt(pos, "DECIMAL_SCALE_EXCEEDS_PRECISION", "22003", "DECIMAL("+strconv.Itoa(precision)+","+strconv.Itoa(scale)+") needs 1 <= precision and scale <= precision", "")
 	}
 	return column.DecimalType(uint8(precision), uint8(scale))
 }
