@@ -175,6 +175,13 @@ func pushJoin(n *Join, conds []expr.Expr) Node {
 		case (n.Kind == Inner || n.Kind == Cross || n.Kind == Right) && reads(c, isRight):
 			right = append(right, shifted(c, -lw))
 		case (n.Kind == Inner || n.Kind == Cross) && addKey(n, c, lw):
+		case n.Kind == Inner && isStreaming(n.Left) && isStreaming(n.Right):
+			// A bound on the times is as good in WHERE as in ON: without it no row would be forgotten.
+			if n.Cond != nil {
+				c = joinAnd([]expr.Expr{n.Cond, c})
+			}
+			n.Cond, n.Bound = c, nil
+			n.Bound = timeBound(n, lw)
 		default:
 			above = append(above, c)
 		}
