@@ -182,7 +182,7 @@ func (a *analyzer) setOp(s *sql.SetOp, sc scope) (*rel, error) {
 	out := &rel{attrs: append([]attr(nil), left.attrs...), delay: max(left.delay, right.delay)}
 	for i := range out.attrs {
 		out.attrs[i].table = ""
-		out.attrs[i].event = left.attrs[i].event && right.attrs[i].event
+		out.attrs[i].event = left.attrs[i].event // Spark asks the first branch only
 	}
 	if s.Kind != sql.Union {
 		for i := range out.attrs {
