@@ -22,8 +22,9 @@ const lateKept = 10_000
 // reconciles at the end like TestPipelineWithKills. SIGNALBOX_CHAOS_SEED repeats a run's choices.
 func TestChaos(t *testing.T) {
 	text := os.Getenv("SIGNALBOX_CHAOS")
+	seed := uint64(time.Now().UnixNano())
 	if text == "" && os.Getenv("CI") == "true" {
-		text = "20s" // nothing is skipped there
+		text, seed = "20s", 1 // nothing is skipped there, and a change is judged by the same choices as the one before it
 	}
 	if text == "" {
 		t.Skip("runs when SIGNALBOX_CHAOS is a duration: make chaos DURATION=20m")
@@ -32,7 +33,6 @@ func TestChaos(t *testing.T) {
 	if err != nil {
 		t.Fatalf("SIGNALBOX_CHAOS: %v", err)
 	}
-	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("SIGNALBOX_CHAOS_SEED"); s != "" {
 		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
 			t.Fatal(err)
