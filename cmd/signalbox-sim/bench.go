@@ -140,7 +140,7 @@ func bench(out io.Writer, cfg replayConfig, dir string) error {
 	}
 	fmt.Fprintf(out, "W1: seed %d, %d s, %d buses; CPU = user + system of the whole process, median of %d pairs\n", workload.Seed, workload.Seconds, workload.Buses, cfg.Runs)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "query\twhat\tloop M lines/CPU-s\treplay M lines/CPU-s\tratio\tasked\tpeak MiB\tanswers")
+	fmt.Fprintln(t, "query\twhat\tloop M lines/CPU-s\treplay M lines/CPU-s\tratio\tasked\tanswers")
 	b := bencher{cfg: cfg, dir: dir, self: self, schema: schema, text: input}
 	for _, q := range w1.Queries() {
 		line, err := b.query(q, input, answers[q.Name])
@@ -176,9 +176,8 @@ func (b bencher) query(q w1.Query, input string, want []string) (string, error) 
 	}
 	var ratios, loops, replays []float64
 	var rows []byte
-	var peak int64
 	for range cfg.Runs {
-		loop, text, _, err := cpu(b.self, "w1-loop", b.text)
+		loop, text, err := cpu(b.self, "w1-loop", b.text)
 		if err != nil {
 			return "", err
 		}
@@ -186,26 +185,26 @@ func (b bencher) query(q w1.Query, input string, want []string) (string, error) 
 		if _, err := fmt.Sscan(string(text), &lines); err != nil {
 			return "", err
 		}
-		replay, csvText, rss, err := cpu(cfg.Signalbox, "replay", "--schema", b.schema, "--query", file, "--input", input, "--format", "csv")
+		replay, csvText, err := cpu(cfg.Signalbox, "replay", "--schema", b.schema, "--query", file, "--input", input, "--format", "csv")
 		if err != nil {
 			return "", err
 		}
-		rows, peak = csvText, max(peak, rss)
+		rows = csvText
 		loops, replays = append(loops, lines/loop.Seconds()/1e6), append(replays, lines/replay.Seconds()/1e6)
 		ratios = append(ratios, loop.Seconds()/replay.Seconds())
 	}
-	return fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%.2f\t%.1f\t%d\t%s", q.Name, q.What, median(loops), median(replays), median(ratios), q.Bar, peak>>10, compare(q.Name, rows, want)), nil
+	return fmt.Sprintf("%s\t%s\t%.2f\t%.2f\t%.2f\t%.1f\t%s", q.Name, q.What, median(loops), median(replays), median(ratios), q.Bar, compare(q.Name, rows, want)), nil
 }
 
-// cpu runs a command and returns the processor time of the whole process, its output and its peak memory in KiB.
-func cpu(name string, args ...string) (time.Duration, []byte, int64, error) {
+// cpu runs a command and returns the processor time of the whole process, and its output.
+func cpu(name string, args ...string) (time.Duration, []byte, error) {
 	var stdout, stderr bytes.Buffer
 	c := exec.Command(name, args...)
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); err != nil {
-		return 0, nil, 0, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, stderr.String())
+		return 0, nil, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, stderr.String())
 	}
-	return c.ProcessState.UserTime() + c.ProcessState.SystemTime(), stdout.Bytes(), peakKiB(c.ProcessState), nil
+	return c.ProcessState.UserTime() + c.ProcessState.SystemTime(), stdout.Bytes(), nil
 }
 
 func median(v []float64) float64 {

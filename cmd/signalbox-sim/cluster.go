@@ -48,7 +48,7 @@ func benchCluster(ctx context.Context, out io.Writer, cfg clusterConfig) error {
 	fmt.Fprintf(out, "W1: seed %d, %d s, %d buses; %d core processes that fsync, Q1 and Q2, dedup, outbox, SQLite; %d agents, batches of %d\n",
 		c.Work.Seed, c.Work.Seconds, c.Work.Buses, cfg.Nodes, cfg.Agents, cfg.BatchSize)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "run\treadings\twall s\tcluster CPU s\tof it system\tM readings/cluster CPU-s\tasked\tpeak MiB a node\tbytes/reading on the links\tanswers on every node")
+	fmt.Fprintln(t, "run\treadings\twall s\tcluster CPU s\tof it system\tM readings/cluster CPU-s\tasked\tbytes/reading on the links\tanswers on every node")
 	var rates []float64
 	for i := range cfg.Runs {
 		c.Dir = filepath.Join(dir, fmt.Sprintf("run%d", i+1))
@@ -76,13 +76,11 @@ const clusterBar = 1.0
 
 func clusterLine(run int, r cluster.Result) string {
 	var system float64
-	var peak int64
 	for _, u := range r.Nodes {
 		system += u.System.Seconds()
-		peak = max(peak, u.PeakKiB>>10)
 	}
-	return fmt.Sprintf("%d\t%d\t%.1f\t%.2f\t%.2f\t%.2f\t%.1f\t%d\t%.1f\tequal, %d and %d rows", run, r.Readings, r.Wall.Seconds(), r.CPU().Seconds(),
-		system, r.PerSecond()/1e6, clusterBar, peak, float64(r.SentBytes)/float64(r.Readings), r.Q1, r.Q2)
+	return fmt.Sprintf("%d\t%d\t%.1f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\tequal, %d and %d rows", run, r.Readings, r.Wall.Seconds(), r.CPU().Seconds(),
+		system, r.PerSecond()/1e6, clusterBar, float64(r.SentBytes)/float64(r.Readings), r.Q1, r.Q2)
 }
 
 // workDir returns a folder, temporary when none is named, and what removes it.

@@ -107,7 +107,6 @@ func (p *Process) Stop() (err error) {
 // Usage is what a process took in its whole life; it is known after Stop.
 type Usage struct {
 	User, System time.Duration
-	PeakKiB      int64
 }
 
 // CPU is user and system time together.
@@ -116,11 +115,7 @@ func (u Usage) CPU() time.Duration { return u.User + u.System }
 // Usage of a process that has ended.
 func (p *Process) Usage() Usage {
 	s := p.cmd.ProcessState
-	u := Usage{User: s.UserTime(), System: s.SystemTime()}
-	if r, ok := s.SysUsage().(*syscall.Rusage); ok {
-		u.PeakKiB = int64(r.Maxrss) // Linux counts in KiB
-	}
-	return u
+	return Usage{User: s.UserTime(), System: s.SystemTime()}
 }
 
 // freeAddresses reserves n loopback ports for a moment and returns their addresses.
