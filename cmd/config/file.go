@@ -10,6 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"signalbox/engine/spelling"
 )
 
 func loadFile(v reflect.Value, path string) error {
@@ -173,7 +175,7 @@ func hint(name string, known map[string]reflect.Value) string {
 	sort.Strings(keys)
 	best, dist := "", len(name)/2+1
 	for _, k := range keys {
-		if d := editDistance(name, k); d < dist {
+		if d := spelling.Distance(name, k); d < dist {
 			best, dist = k, d
 		}
 	}
@@ -181,24 +183,4 @@ func hint(name string, known map[string]reflect.Value) string {
 		return fmt.Sprintf("; did you mean %q?", best)
 	}
 	return "; known keys here: " + strings.Join(keys, ", ")
-}
-
-// editDistance is Levenshtein's distance in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			diagonal, row[j] = row[j], min(row[j]+1, row[j-1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

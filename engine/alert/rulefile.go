@@ -8,6 +8,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"signalbox/engine/spelling"
 )
 
 // Limits of a rule file.
@@ -178,7 +180,7 @@ func suggestKey(key string, keys []string) string {
 	}
 	best, cost := "", 1+len(key)/3
 	for _, k := range keys {
-		if d := distance(key, k); d <= cost && (best == "" || d < cost) {
+		if d := spelling.Distance(key, k); d <= cost && (best == "" || d < cost) {
 			best, cost = k, d
 		}
 	}
@@ -186,27 +188,6 @@ func suggestKey(key string, keys []string) string {
 		return fmt.Sprintf("; did you mean %q?", best)
 	}
 	return "; the keys are " + strings.Join(keys, ", ")
-}
-
-// distance is the Levenshtein distance.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag + 1
-			if a[i] == b[j] {
-				cost = diag
-			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diag+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // text is the value of a scalar.

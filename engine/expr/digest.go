@@ -15,6 +15,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/cespare/xxhash/v2"
+
 	"signalbox/engine/column"
 )
 
@@ -240,7 +242,7 @@ func bindHash(name string, args []Expr) (Expr, error) {
 	return &scalar{name: name, args: args, t: column.Of(column.BigInt), nulls: true, safe: true, eval: func(a []column.Datum) (column.Datum, *Error) {
 		h := uint64(42)
 		for i, d := range a {
-			h = hashValue(types[i], d, h, xx64)
+			h = hashValue(types[i], d, h, XXHash64)
 		}
 		return column.I64(int64(h)), nil
 	}}, nil
@@ -307,42 +309,10 @@ func murmur(b []byte, seed uint32) uint32 {
 	return h ^ h>>16
 }
 
-const (
-	xxP1 uint64 = 0x9E3779B185EBCA87
-	xxP2 uint64 = 0xC2B2AE3D27D4EB4F
-	xxP3 uint64 = 0x165667B19E3779F9
-	xxP4 uint64 = 0x85EBCA77C2B2AE63
-	xxP5 uint64 = 0x27D4EB2F165667C5
-)
-
-func xx64(b []byte, seed uint64) uint64 {
-	n := uint64(len(b))
-	h := seed + xxP5
-	round := func(acc, v uint64) uint64 { return bits.RotateLeft64(acc+v*xxP2, 31) * xxP1 }
-	if len(b) >= 32 {
-		v := [4]uint64{seed + xxP1 + xxP2, seed + xxP2, seed, seed - xxP1}
-		for ; len(b) >= 32; b = b[32:] {
-			for i := range v {
-				v[i] = round(v[i], binary.LittleEndian.Uint64(b[8*i:]))
-			}
-		}
-		h = bits.RotateLeft64(v[0], 1) + bits.RotateLeft64(v[1], 7) + bits.RotateLeft64(v[2], 12) + bits.RotateLeft64(v[3], 18)
-		for _, x := range v {
-			h = (h^round(0, x))*xxP1 + xxP4
-		}
-	}
-	h += n
-	for ; len(b) >= 8; b = b[8:] {
-		h = bits.RotateLeft64(h^round(0, binary.LittleEndian.Uint64(b)), 27)*xxP1 + xxP4
-	}
-	if len(b) >= 4 {
-		h = bits.RotateLeft64(h^uint64(binary.LittleEndian.Uint32(b))*xxP1, 23)*xxP2 + xxP3
-		b = b[4:]
-	}
-	for _, c := range b {
-		h = bits.RotateLeft64(h^uint64(c)*xxP5, 11) * xxP1
-	}
-	h = (h ^ h>>33) * xxP2
-	h = (h ^ h>>29) * xxP3
-	return h ^ h>>32
+// XXHash64 is XXH64 with a seed, the hash of xxhash64() and behind Spark's sketches.
+func XXHash64(b []byte, seed uint64) uint64 {
+	var d xxhash.Digest
+	d.ResetWithSeed(seed)
+	d.Write(b)
+	return d.Sum64()
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"signalbox/engine/expr"
+	"signalbox/engine/spelling"
 	"signalbox/engine/sql"
 )
 
@@ -61,7 +62,7 @@ func nearest(name string, candidates []string, limit int) []string {
 		}
 		seen[c] = true
 		last := c[strings.LastIndexByte(c, '.')+1:]
-		all = append(all, scored{c, min(distance(low, strings.ToLower(c)), distance(low, strings.ToLower(last)))})
+		all = append(all, scored{c, min(spelling.Distance(low, strings.ToLower(c)), spelling.Distance(low, strings.ToLower(last)))})
 	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].dist < all[j].dist })
 	var out []string
@@ -71,29 +72,4 @@ func nearest(name string, candidates []string, limit int) []string {
 		}
 	}
 	return out
-}
-
-// maxHintName bounds the names that are compared for a hint, in bytes.
-const maxHintName = 64
-
-// distance is the edit distance of two names.
-func distance(a, b string) int {
-	a, b = a[:min(len(a), maxHintName)], b[:min(len(b), maxHintName)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diag := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			next := min(row[j]+1, row[j-1]+1, diag+cost)
-			diag, row[j] = row[j], next
-		}
-	}
-	return row[len(b)]
 }

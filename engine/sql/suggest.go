@@ -1,6 +1,10 @@
 package sql
 
-import "strings"
+import (
+	"strings"
+
+	"signalbox/engine/spelling"
+)
 
 // Words a misspelt word may have meant.
 var suggestible = strings.Fields("SELECT FROM WHERE GROUP HAVING ORDER LIMIT OFFSET UNION INTERSECT EXCEPT WINDOW JOIN INNER LEFT RIGHT FULL CROSS OUTER USING" +
@@ -52,32 +56,9 @@ func nearest(word string, candidates []string) string {
 		if c == w {
 			return ""
 		}
-		if d := distance(w, c); d < bestCost || d == bestCost && best == "" {
+		if d := spelling.Distance(w, c); d < bestCost || d == bestCost && best == "" {
 			best, bestCost = c, d
 		}
 	}
 	return best
-}
-
-// distance is the edit distance with transpositions of neighbours.
-func distance(a, b string) int {
-	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
-	for j := range rows[1] {
-		rows[1][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		prev2, prev, cur := rows[(i+2)%3], rows[i%3], rows[(i+1)%3]
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-	}
-	return rows[(len(a)+1)%3][len(b)]
 }
