@@ -24,6 +24,7 @@ import (
 	"signalbox/edge"
 	"signalbox/simulator/fleet"
 	"signalbox/simulator/load"
+	"signalbox/simulator/load/local"
 )
 
 // Options of a demo.
@@ -113,7 +114,7 @@ func (w *world) say(format string, args ...any) { fmt.Fprintf(w.opt.Out, format+
 
 func (w *world) startCores(ctx context.Context, wg *sync.WaitGroup) error {
 	var err error
-	if w.addrs, err = freePorts(coreNodes); err != nil {
+	if w.addrs, err = local.FreeAddresses(coreNodes); err != nil {
 		return err
 	}
 	peers := make([]string, coreNodes)

@@ -51,23 +51,3 @@ func (p *page) live(ctx context.Context) *url.URL {
 	}
 	return p.nodes[first]
 }
-
-// freePorts reserves n loopback ports for a moment and returns their addresses.
-func freePorts(n int) ([]string, error) {
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}()
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		held = append(held, l)
-		out = append(out, l.Addr().String())
-	}
-	return out, nil
-}

@@ -118,8 +118,8 @@ func (p *Process) Usage() Usage {
 	return Usage{User: s.UserTime(), System: s.SystemTime()}
 }
 
-// freeAddresses reserves n loopback ports for a moment and returns their addresses.
-func freeAddresses(n int) ([]string, error) {
+// FreeAddresses reserves n loopback ports for a moment and returns their addresses.
+func FreeAddresses(n int) ([]string, error) {
 	var held []net.Listener
 	defer func() {
 		for _, l := range held {

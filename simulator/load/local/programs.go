@@ -26,7 +26,7 @@ type Cores struct {
 
 // StartCores starts n nodes of the program and waits until their ports answer; broker "" = no MQTT sink.
 func StartCores(ctx context.Context, program, dir string, n int, broker string, more ...string) (*Cores, error) {
-	addrs, err := freeAddresses(n)
+	addrs, err := FreeAddresses(n)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ type EdgeOptions struct {
 
 // StartEdge starts an agent that reads line protocol from a topic.
 func StartEdge(ctx context.Context, program, dir string, o EdgeOptions) (*Edge, error) {
-	addrs, err := freeAddresses(1)
+	addrs, err := FreeAddresses(1)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func findMosquitto() string {
 }
 
 func startMosquitto(ctx context.Context, program, dir string) (*Broker, error) {
-	addrs, err := freeAddresses(1)
+	addrs, err := FreeAddresses(1)
 	if err != nil {
 		return nil, err
 	}
