@@ -1,8 +1,8 @@
 // Package config fills a tagged struct from defaults, a YAML file, the
 // environment and flags, in that order, and prints what came out.
 //
-// It promises that an unknown key is refused with its position and the nearest
-// known key, and that a secret is never printed. It refuses to know what the
+// It promises that an unknown key, also as a variable of the environment, is
+// refused with its position and the nearest known key, and that a secret is never printed. It refuses to know what the
 // keys mean: each part declares its own Config struct.
 //
 // Tags: yaml:"key" names a key, yaml:",inline" takes over the keys of a struct, default:"v" its default, help:"…" the reason
@@ -21,10 +21,10 @@ import (
 
 // Source says where values come from besides the defaults.
 type Source struct {
-	File      string              // YAML file, "" = none
-	EnvPrefix string              // for example SIGNALBOX_CORE_
-	Env       func(string) string // os.Getenv when nil
-	Flags     map[string]string   // by path, for example "mqtt.broker"
+	File      string            // YAML file, "" = none
+	EnvPrefix string            // for example SIGNALBOX_CORE_
+	Environ   func() []string   // os.Environ when nil
+	Flags     map[string]string // by path, for example "mqtt.broker"
 }
 
 // key is one settable value of a struct.
@@ -115,27 +115,6 @@ func setDefaults(v reflect.Value, prefix string) error {
 		}
 		if err := setText(k.value, d); err != nil {
 			return fmt.Errorf("config: default of %s: %w", k.path, err)
-		}
-		return nil
-	})
-}
-
-func applyEnv(v reflect.Value, src Source) error {
-	if src.EnvPrefix == "" {
-		return nil
-	}
-	get := src.Env
-	if get == nil {
-		get = os.Getenv
-	}
-	return walk(v, "", func(k key) error {
-		name := src.EnvPrefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(k.path))
-		text := get(name)
-		if text == "" {
-			return nil
-		}
-		if err := setText(k.value, text); err != nil {
-			return fmt.Errorf("environment %s: %w", name, err)
 		}
 		return nil
 	})

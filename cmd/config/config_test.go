@@ -48,10 +48,9 @@ func write(t *testing.T, text string) string {
 
 func TestPrecedence(t *testing.T) {
 	var c sample
-	env := map[string]string{"SB_BROKER_WAIT": "3s", "SB_LISTEN": "127.0.0.1:2", "SB_PEERS": "a, b"}
 	err := Load(&c, Source{
 		File:      write(t, "listen: 127.0.0.1:1\nlimit_bytes: 5\nbroker:\n  wait: 2s\nmappings:\n  - topic: x\nlabels: {depot: north}\ndepot: south\n"),
-		EnvPrefix: "SB_", Env: func(k string) string { return env[k] },
+		EnvPrefix: "SB_", Environ: environ("SB_BROKER_WAIT=3s", "SB_LISTEN=127.0.0.1:2", "SB_PEERS=a, b"),
 		Flags: map[string]string{"listen": "127.0.0.1:3", "on": "true"},
 	})
 	if err != nil {
@@ -62,6 +61,35 @@ func TestPrecedence(t *testing.T) {
 	}
 	if c.Broker.URL != "tcp://127.0.0.1:1883" || c.Mappings[0].Format != "line" || c.Labels["depot"] != "north" || c.Place.Depot != "south" {
 		t.Fatalf("defaults or nested values lost: %+v", c)
+	}
+}
+
+func environ(pairs ...string) func() []string { return func() []string { return pairs } }
+
+// A variable that does nothing because it is misspelt must not pass in silence; what others put there must.
+func TestUnknownVariablesAreRefused(t *testing.T) {
+	for pair, want := range map[string]string{
+		"SIGNALBOX_CORE_LISEN=127.0.0.1:2":                "environment SIGNALBOX_CORE_LISEN: there is no such key; did you mean SIGNALBOX_CORE_LISTEN?",
+		"SIGNALBOX_CORE_BROKER_URI=x":                     "did you mean SIGNALBOX_CORE_BROKER_URL?",
+		"SIGNALBOX_COER_LISTEN=127.0.0.1:2":               "did you mean SIGNALBOX_CORE_LISTEN?",
+		"SIGNALBOX_CORE_SHARDS=7":                         "there is no such key",
+		"SIGNALBOX_CORE_LISTENER_PORT=7400":               "there is no such key",
+		"SIGNALBOX_CORE_PORT=tcp://10.0.0.1:7400":         "", // what Kubernetes adds for a service signalbox-core
+		"SIGNALBOX_CORE_PORT_7400_TCP_ADDR=10.0.0.1":      "",
+		"SIGNALBOX_CORE_SERVICE_PORT_HTTP=7400":           "",
+		"SIGNALBOX_CORE_0_PORT_7400_TCP=tcp://10.0.0.1:1": "",
+		"SIGNALBOX_EDGE_LISTEN=127.0.0.1:2":               "",
+		"SIGNALBOX_DATA=/data":                            "",
+		"SIGNALBOX_CORE_MY_SECRET=hidden":                 "",
+		"LISEN=127.0.0.1:2":                               "",
+	} {
+		var c sample
+		c.Broker.Password = "env:SIGNALBOX_CORE_MY_SECRET"
+		t.Setenv("SIGNALBOX_CORE_MY_SECRET", "hidden")
+		err := Load(&c, Source{EnvPrefix: "SIGNALBOX_CORE_", Environ: environ(pair)})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want …%s…", pair, err, want)
+		}
 	}
 }
 
