@@ -124,6 +124,7 @@ func (p *place) until(t *testing.T, what string, ok func() bool) {
 type member struct {
 	cfg    core.Config
 	place  *place
+	clock  func() time.Time // nil = the right one
 	node   *core.Node
 	cancel context.CancelFunc
 	done   chan error
@@ -174,7 +175,7 @@ func (c *cluster) start(m *member) {
 	if c.withSinks != nil {
 		all = c.withSinks(m)
 	}
-	n, err := core.New(m.cfg, core.Options{LogOutput: testLog{c.t}, Sinks: all, LogSegmentBytes: 64 << 10})
+	n, err := core.New(m.cfg, core.Options{LogOutput: testLog{c.t}, Sinks: all, Clock: m.clock, LogSegmentBytes: 64 << 10})
 	if err != nil {
 		c.t.Fatal(err)
 	}

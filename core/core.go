@@ -129,6 +129,7 @@ type parts struct {
 	delivery *deliver.Delivery
 	catalog  *catalog.Catalog
 	events   *api.Events
+	clocks   *clocks
 	fault    chan error
 }
 
@@ -149,6 +150,7 @@ func (n *Node) run(ctx context.Context) error {
 	}
 	spawn(p.delivery.Run)
 	spawn(func(ctx context.Context) { p.proposer.Tick(ctx, n.cfg.TickEvery) })
+	spawn(func(ctx context.Context) { n.watchClocks(ctx, p) })
 	public, peer := n.servers(p)
 	go func() { _ = public.Serve(p.mux.HTTP()) }()
 	go func() { _ = peer.Serve(p.mux.Peer()) }()
@@ -200,7 +202,7 @@ func (n *Node) open() (_ *parts, err error) {
 	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("core: data_dir: %w", err)
 	}
-	p := &parts{fault: make(chan error, 1), events: &api.Events{}}
+	p := &parts{fault: make(chan error, 1), events: &api.Events{}, clocks: newClocks(n.opts.Clock)}
 	if p.machine, err = n.machine(p); err != nil {
 		return nil, err
 	}
@@ -224,6 +226,9 @@ func (n *Node) open() (_ *parts, err error) {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+			if p.clocks.known() < len(n.peers)/2 { // its clock may be the wrong one, and the first entry of a term may jump
+				n.askClocks(ctx, p)
+			}
 			return p.proposer.LeaderReady(ctx, fsm.LeaderReady{Term: term, Node: n.cfg.NodeID, Sinks: n.cursorNames()})
 		},
 		OnFault: func(err error) {
@@ -237,9 +242,9 @@ func (n *Node) open() (_ *parts, err error) {
 		return nil, errors.Join(err, p.mux.Close(), stores.Close())
 	}
 	p.forward = ingest.NewForwarder(p.mux.DialPeer)
-	p.proposer = ingest.NewProposer(ingest.Options{Log: p.store, Remote: p.forward, Clock: n.opts.Clock, Generation: n.cfg.Generation, Chain: p.machine.Chain})
+	p.proposer = ingest.NewProposer(ingest.Options{Log: p.store, Remote: p.forward, Clock: n.opts.Clock, Stamp: p.clocks.now, Generation: n.cfg.Generation, Chain: p.machine.Chain})
 	close(wired)
-	p.agents = &ingest.AgentServer{Proposer: p.proposer, Log: p.store, Clock: n.opts.Clock, Identity: n.identity()}
+	p.agents = &ingest.AgentServer{Proposer: p.proposer, Log: p.store, Clock: p.clocks.now, Identity: n.identity()}
 	p.catalog = &catalog.Catalog{State: p.machine, Submit: p.proposer, Engine: n.opts.Engine}
 	p.delivery = deliver.New(deliver.Options{
 		Node: n.cfg.NodeID, Sinks: n.opts.Sinks, Source: p.machine, Leadership: p.store, Submit: p.proposer,
@@ -259,7 +264,11 @@ func (n *Node) machine(p *parts) (*fsm.Machine, error) {
 		Engine: n.opts.Engine, Generation: n.cfg.Generation,
 		Outbox:      outbox.Options{Dir: filepath.Join(n.cfg.DataDir, "outbox"), MaxBytes: n.cfg.OutboxBytes},
 		IdleTimeout: n.cfg.IdleTimeout.Microseconds(), MaxAgents: n.cfg.MaxAgents,
-		Strikes: remembered{st, counts}, Observe: p.events.Observe,
+		Strikes: remembered{st, counts},
+		Observe: func(index uint64, time int64, out *engine.Output) {
+			p.clocks.passed.Store(time)
+			p.events.Observe(index, time, out)
+		},
 		Diverged: func(problem string) { fmt.Fprintf(n.opts.LogOutput, "core: %s\n", problem) },
 	})
 }

@@ -49,6 +49,7 @@ func (n *Node) servers(p *parts) (public, peer *http.Server) {
 	}
 	inner := http.NewServeMux()
 	inner.Handle(ingest.ForwardPath, p.proposer.ForwardHandler())
+	inner.HandleFunc("GET "+clockPath, n.serveClock)
 	inner.HandleFunc("GET /sink/{name}", func(w http.ResponseWriter, r *http.Request) { n.serveCopy(p, w, r) })
 	withTLS := func(ctx context.Context, c net.Conn) context.Context {
 		if s, ok := c.(interface {

@@ -31,6 +31,9 @@ func (n *Node) status(p *parts) api.Status {
 	up := n.peersUp(p)
 	for _, peer := range n.peers {
 		node := api.NodeStatus{ID: peer.ID, Address: peer.Addr, Leader: peer.ID == leader, Self: peer.ID == n.cfg.NodeID}
+		if node.Clock = p.clocks.wrong(peer.ID); node.Self {
+			node.Clock = p.clocks.wrong("")
+		}
 		if open, asked := up[peer.ID]; asked {
 			node.Reachable = &open
 		}
@@ -124,6 +127,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("applied_index", "Log index applied.", float64(s.Index))
 	gauge("commit_index", "Log index committed.", float64(r.CommitIndex))
 	gauge("agents", "Agents known.", float64(len(s.Agents)))
+	ahead, _ := c.p.clocks.ahead("")
+	gauge("clock_ahead_seconds", "This node's clock against the median of the nodes'.", ahead.Seconds())
 	gauge("leader", "1 on the leader.", map[bool]float64{true: 1}[r.Role == "Leader"])
 	counter("log_bytes_total", "Bytes of log entries applied since start.", r.EntryBytes)
 	gauge("outbox_bytes", "Results waiting for sinks.", float64(s.Outbox.Bytes))

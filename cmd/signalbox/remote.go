@@ -184,6 +184,9 @@ func printStatus(w io.Writer, s *api.Status) error {
 		case n.Reachable != nil && !*n.Reachable:
 			role = "not reachable from " + s.Node
 		}
+		if n.Clock != "" {
+			role = strings.TrimPrefix(role+", ", ", ") + "its clock is " + n.Clock + " of the others': set it right (NTP)"
+		}
 		fmt.Fprintf(t, "%s\t%s\t%s\n", n.ID, n.Address, role)
 	}
 	fmt.Fprintln(t, "\nAGENT\tSTANDING\tBATCHES\tLAG\tWAITING\tREADINGS\tDUPLICATE\tREJECTED\tLAST SEEN")

@@ -38,6 +38,7 @@ type NodeStatus struct {
 	Leader    bool   `json:"leader"`
 	Self      bool   `json:"self,omitempty"`
 	Reachable *bool  `json:"reachable,omitempty"` // from the node that answers; not there for itself
+	Clock     string `json:"clock,omitempty"`     // "1h0m0s ahead" of the other nodes' when it is wrong
 }
 
 // AgentStatus is an agent.

@@ -56,6 +56,7 @@ type Options struct {
 	Log               Log
 	Remote            Remote
 	Clock             func() time.Time
+	Stamp             func() time.Time // the time entries carry; nil = Clock
 	Group, Generation uint32
 	Chain             func() (index, hash uint64) // of this node's state, for the others to compare; nil = never told
 }
@@ -90,6 +91,9 @@ type ProposerStats struct {
 
 // NewProposer starts a proposer.
 func NewProposer(opts Options) *Proposer {
+	if opts.Stamp == nil {
+		opts.Stamp = opts.Clock
+	}
 	p := &Proposer{opts: opts, wake: make(chan struct{}, 1), slots: make(chan struct{}, InFlight)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.wg.Add(1)
@@ -263,8 +267,7 @@ func (p *Proposer) local(batch []waiting, items []fsm.Item) {
 		return
 	}
 	p.count(&p.stats.Entries)
-	h := fsm.Header{Group: p.opts.Group, Generation: p.opts.Generation, Clock: p.opts.Clock().UnixMicro()}
-	wait, err := p.opts.Log.Begin(fsm.EncodeEntry(nil, h, items))
+	wait, err := p.opts.Log.Begin(fsm.EncodeEntry(nil, p.header(), items))
 	if err != nil {
 		p.finish(batch, nil, err)
 		return
@@ -281,10 +284,13 @@ func (p *Proposer) local(batch []waiting, items []fsm.Item) {
 	}()
 }
 
+func (p *Proposer) header() fsm.Header {
+	return fsm.Header{Group: p.opts.Group, Generation: p.opts.Generation, Clock: p.opts.Stamp().UnixMicro()}
+}
+
 // LeaderReady proposes the first entry of a term, past the queue.
 func (p *Proposer) LeaderReady(ctx context.Context, l fsm.LeaderReady) error {
-	h := fsm.Header{Group: p.opts.Group, Generation: p.opts.Generation, Clock: p.opts.Clock().UnixMicro()}
-	wait, err := p.opts.Log.Begin(fsm.EncodeEntry(nil, h, []fsm.Item{fsm.LeaderReadyItem(l)}))
+	wait, err := p.opts.Log.Begin(fsm.EncodeEntry(nil, p.header(), []fsm.Item{fsm.LeaderReadyItem(l)}))
 	if err != nil {
 		return err
 	}
