@@ -3,6 +3,7 @@ package engine_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"signalbox/engine"
 	"signalbox/engine/alert"
@@ -52,6 +53,7 @@ func (f *feed) next(e *engine.Engine) *engine.Input {
 	return &f.in
 }
 
+// benchAggregate counts the whole of Apply, and not the making of the rows (ns/op has both).
 func benchAggregate(b *testing.B, groups int, sql string) {
 	const rows = 1000
 	e := engine.New(engine.Options{})
@@ -66,12 +68,16 @@ func benchAggregate(b *testing.B, groups int, sql string) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
+	var took time.Duration
 	for range b.N {
-		if _, err := e.Apply(f.next(e)); err != nil {
+		in := f.next(e)
+		from := time.Now()
+		if _, err := e.Apply(in); err != nil {
 			b.Fatal(err)
 		}
+		took += time.Since(from)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/reading")
+	b.ReportMetric(float64(took.Nanoseconds())/float64(b.N)/rows, "ns/reading")
 }
 
 const benchWindow = `CREATE STREAMING TABLE q AS SELECT window.start AS start, bus, sum(passengers) AS s, avg(passengers) AS a, max(passengers) AS m, count(*) AS n
@@ -80,14 +86,6 @@ const benchWindow = `CREATE STREAMING TABLE q AS SELECT window.start AS start, b
 func BenchmarkAggregate100Groups(b *testing.B)  { benchAggregate(b, 100, benchWindow) }
 func BenchmarkAggregate2000Groups(b *testing.B) { benchAggregate(b, 2000, benchWindow) }
 func BenchmarkAggregate1MGroups(b *testing.B)   { benchAggregate(b, 1_000_000, benchWindow) }
-
-func BenchmarkFeed(b *testing.B) {
-	f := newFeed(1000, 2000)
-	for range b.N {
-		f.next(nil)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/reading")
-}
 
 func BenchmarkSliding2000Groups(b *testing.B) {
 	benchAggregate(b, 2000, `CREATE STREAMING TABLE q AS SELECT window.start AS start, bus, avg(speed) AS a, max(speed) AS m
