@@ -66,6 +66,8 @@ func (x *run) node(n plan.Node) (*column.Batch, error) {
 
 func (x *run) operator(n plan.Node) (*column.Batch, error) {
 	switch n := n.(type) {
+	case *held:
+		return n.rows, nil
 	case *plan.Scan:
 		return x.scan(n)
 	case *plan.Values:

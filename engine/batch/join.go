@@ -28,10 +28,19 @@ func (x *run) join(n *plan.Join) (*column.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(n.Params) > 0 {
+		return x.apply(n, left)
+	}
 	right, err := x.node(n.Right)
 	if err != nil {
 		return nil, err
 	}
+	return x.joinRows(n, left, right)
+}
+
+// joinRows joins two inputs.
+func (x *run) joinRows(n *plan.Join, left, right *column.Batch) (*column.Batch, error) {
+	var err error
 	j := &joiner{x: x, n: n}
 	if j.lk, j.left, err = x.eval(left, n.LeftKeys); err != nil {
 		return nil, err
@@ -186,11 +195,11 @@ func (j *joiner) leftRows(hit bool) *column.Batch {
 // nullAware is IN with three values: true when a row of the right is equal,
 // unknown when the value or one of the right is NULL, else false.
 func (j *joiner) nullAware() (*column.Batch, error) {
-	last := len(j.lk) - 1
+	from := len(j.lk) - j.n.InKeys
 	unknown := make([]bool, j.left.Len)
-	if last == 0 && j.n.Cond == nil {
+	if from == 0 && j.n.InKeys == 1 && j.n.Cond == nil {
 		j.plainIn(unknown)
-	} else if err := j.correlatedIn(last, unknown); err != nil {
+	} else if err := j.correlatedIn(from, unknown); err != nil {
 		return nil, err
 	}
 	if j.n.Kind != plan.Mark {
@@ -236,28 +245,38 @@ func (j *joiner) plainIn(unknown []bool) {
 	}
 }
 
-// correlatedIn compares with the rows of the right that belong to each left row.
-func (j *joiner) correlatedIn(last int, unknown []bool) error {
+// correlatedIn compares with the rows of the right that belong to each left row;
+// the keys from number from on are those of IN.
+func (j *joiner) correlatedIn(from int, unknown []bool) error {
 	kind := j.n.Kind
 	inner := *j.n
 	inner.Kind = plan.Inner
 	j.n = &inner
-	defer func() { inner.Kind = kind }()
-	if err := j.match(last); err != nil {
+	if err := j.match(from); err != nil {
 		return err
 	}
+	inner.Kind = kind
 	clear(j.hitLeft)
-	one := []*column.Column{j.lk[last]}
-	other := []*column.Column{j.rk[last]}
 	for _, p := range j.pairs {
-		l, r := int(p[0]), int(p[1])
+		l := int(p[0])
+		equal, known := j.same(from, l, int(p[1]))
+		j.hitLeft[l] = j.hitLeft[l] || equal && known
+		unknown[l] = unknown[l] || equal && !known
+	}
+	return nil
+}
+
+// same compares the keys of IN of two rows: unequal, equal, or (not known) equal but for a NULL.
+func (j *joiner) same(from, l, r int) (equal, known bool) {
+	known = true
+	for k := from; k < len(j.lk); k++ {
+		a, b := j.lk[k:k+1], j.rk[k:k+1]
 		switch {
-		case one[0].IsNull(l) || other[0].IsNull(r):
-			unknown[l] = true
-		case string(appendKey(nil, one, l)) == string(appendKey(nil, other, r)):
-			j.hitLeft[l] = true
+		case a[0].IsNull(l) || b[0].IsNull(r):
+			known = false
+		case string(appendKey(nil, a, l)) != string(appendKey(nil, b, r)):
+			return false, true
 		}
 	}
-	inner.Kind = kind
-	return nil
+	return true, known
 }

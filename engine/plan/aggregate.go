@@ -54,7 +54,7 @@ func (g *grouping) key(e sql.Expr) (expr.Expr, bool) {
 // missing says that a column of the input is neither grouped nor aggregated.
 func (g *grouping) missing(e *sql.Ident) error {
 	probe := *g.input
-	probe.names = nil
+	probe.names, probe.scope.row = nil, nil
 	if _, err := probe.bind(e); err != nil {
 		return nil
 	}
@@ -356,9 +356,6 @@ func picksValues(name string) bool {
 }
 
 func (b *binder) aggFilter(e sql.Expr) (expr.Expr, error) {
-	if hasSubquery(e) {
-		return nil, unsupported(e.Position(), "a sub-query in FILTER", "compute it in a sub-query in FROM and filter by its column")
-	}
 	b.clause = "FILTER"
 	x, err := b.condition(e)
 	var bad *expr.Error

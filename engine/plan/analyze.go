@@ -93,7 +93,8 @@ func (a *analyzer) tolerate(err error) bool {
 // scope is what a query may see from around it.
 type scope struct {
 	ctes  []cte
-	outer *binder // the row of the enclosing query, nil when there is none
+	outer *binder   // the row of the enclosing query, nil when there is none
+	row   *outerRow // as outer, for a sub-query that is computed anew for each row
 }
 
 // cte is a common table expression with what was visible when it was written.

@@ -295,6 +295,9 @@ func (b *binder) ident(e *sql.Ident) (expr.Expr, error) {
 	if x, ok, err := b.inOuter(e); ok || err != nil {
 		return x, err
 	}
+	if x, ok, err := b.scope.row.find(e); ok || err != nil {
+		return x, err
+	}
 	if len(e.Parts) == 1 {
 		if c, ok := b.constantFunction(e); ok {
 			return c, nil

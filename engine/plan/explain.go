@@ -292,6 +292,9 @@ func joinText(n *Join) string {
 	if n.Cond != nil {
 		s += " if " + n.Cond.String()
 	}
+	for i, p := range n.Params {
+		s += [...]string{" for each ", ", "}[min(i, 1)] + p.Var.String()
+	}
 	return s
 }
 

@@ -99,7 +99,7 @@ func (a *analyzer) subqueryRelation(s *sql.Subquery, sc scope) (*rel, error) {
 	if s.Lateral {
 		return nil, unsupported(s.Pos, "LATERAL before a sub-query", "write a join with a condition, or LATERAL VIEW explode(…)")
 	}
-	r, err := a.query(s.Query, scope{ctes: sc.ctes, outer: sc.outer})
+	r, err := a.query(s.Query, scope{ctes: sc.ctes, outer: sc.outer, row: sc.row})
 	if err != nil {
 		return nil, err
 	}

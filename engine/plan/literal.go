@@ -138,7 +138,7 @@ func constant(e expr.Expr) (column.Datum, error) {
 
 // isConstant reports whether an expression reads no columns.
 func isConstant(e expr.Expr) bool {
-	if _, ok := columnOrdinal(e); ok {
+	if _, ok := columnOrdinal(e); ok || expr.IsOuter(e) {
 		return false
 	}
 	for _, c := range e.Children() {

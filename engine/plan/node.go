@@ -143,16 +143,26 @@ type Join struct {
 	LeftKeys, RightKeys []expr.Expr // over the left / the right schema
 	NullSafe            []bool
 	Cond                expr.Expr
-	// NullAware: IN with SQL's three values. Only the last pair of keys is the IN
+	// NullAware: IN with SQL's three values. Only the last InKeys pairs of keys are the IN
 	// itself, the others and Cond are the correlation. Anti (NOT IN) keeps a row
 	// only when the answer is certainly "not in".
 	NullAware bool
+	InKeys    int
+	// Params are the values of the left row that Right is computed with: it holds their placeholders
+	// and is computed anew for each distinct set of them. Empty: Right does not depend on the left row.
+	Params []Param
 	// LeftTime and RightTime are the ordinals of the watermarked event times in the left
 	// and right schema, -1 when a side has none (or is a static table).
 	LeftTime, RightTime int
 	// Bound is what Equal and Cond say about the event times, nil when nothing.
 	Bound *TimeBound
 	Out   *column.Schema
+}
+
+// Param is a column of the left side of a join that the right side uses.
+type Param struct {
+	Column int       // ordinal in the left schema
+	Var    expr.Expr // its placeholder in the right side, see expr.NewOuter
 }
 
 // TimeBound is a bound on the distance of two event times:

@@ -177,6 +177,9 @@ func (p *pruner) join(n *Join, have []bool) {
 		columnsOf(n.LeftKeys[i], add)
 		columnsOf(n.RightKeys[i], func(c int) { both[lw+c] = true })
 	}
+	for _, param := range n.Params {
+		add(param.Column)
+	}
 	if n.LeftTime >= 0 {
 		add(n.LeftTime)
 	}

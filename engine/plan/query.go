@@ -16,7 +16,7 @@ func (a *analyzer) query(q *sql.Query, sc scope) (*rel, error) {
 				return nil, fail(d.Pos, "DUPLICATED_CTE_NAMES", "42602", "two common table expressions are named `%s`", d.Name)
 			}
 		}
-		seen := scope{ctes: append([]cte(nil), sc.ctes...), outer: sc.outer}
+		seen := scope{ctes: append([]cte(nil), sc.ctes...), outer: sc.outer, row: sc.row}
 		sc.ctes = append(seen.ctes[:len(seen.ctes):len(seen.ctes)], cte{c.Name, c.Columns, c.Query, seen})
 	}
 	r, err := a.body(q, sc)

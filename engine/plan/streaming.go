@@ -200,6 +200,9 @@ func (c *checker) session(n *Aggregate) error {
 
 func (c *checker) join(n *Join) error {
 	left, right := isStreaming(n.Left), isStreaming(n.Right)
+	if len(n.Params) > 0 && (left || right) {
+		return c.refuse(n, "a sub-query that is computed anew for each row of a stream is not possible; compare with = only, without GROUP BY or LIMIT, so that it becomes a join with a table")
+	}
 	if left && right {
 		return c.streamJoin(n)
 	}

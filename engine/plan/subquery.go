@@ -67,18 +67,48 @@ type inner struct {
 	rel        *rel
 	sel        *sql.Select // nil when it was planned as a whole
 	correlated []sql.Expr
+	params     []Param // planned as a whole, and computed anew for each row around it
 }
 
-// takeApart plans a sub-query as far as it does not depend on the enclosing row.
-func (b *binder) takeApart(q *sql.Query) (*inner, error) {
-	whole, err := b.a.query(q, scope{ctes: b.scope.ctes})
-	if err == nil {
-		return &inner{rel: whole.visible()}, nil
+// takeApart plans a sub-query. One that uses the row around it becomes a join by
+// its conditions where simple says that its SELECT can be one, and is else planned to be
+// computed for each row.
+func (b *binder) takeApart(q *sql.Query, simple func(*sql.Select) bool) (*inner, error) {
+	var in *inner
+	err := b.a.attempt(func() error {
+		whole, err := b.a.query(q, scope{ctes: b.scope.ctes})
+		if err == nil {
+			in = &inner{rel: whole.visible()}
+		}
+		return err
+	})
+	if err == nil || !unresolved(err) {
+		return in, err
 	}
 	sel, ok := q.Body.(*sql.Select)
-	if !ok || !unresolved(err) || q.Limit != nil || q.Offset != nil || len(q.With) > 0 || sel.Having != nil || sel.Qualify != nil {
-		return nil, err
+	if ok && q.Limit == nil && q.Offset == nil && len(q.With) == 0 && sel.Having == nil && sel.Qualify == nil && simple(sel) {
+		err = b.a.attempt(func() (err error) {
+			in, err = b.byConditions(sel)
+			return err
+		})
+		if err == nil || !unresolved(err) {
+			return in, err
+		}
 	}
+	r, params, err := b.dependent(q)
+	return &inner{rel: r, params: params}, err
+}
+
+// attempt plans something whose errors are not final.
+func (a *analyzer) attempt(f func() error) error {
+	collect := a.collect
+	a.collect = false
+	defer func() { a.collect = collect }()
+	return f()
+}
+
+// byConditions separates the conditions of a sub-query that use the enclosing row.
+func (b *binder) byConditions(sel *sql.Select) (*inner, error) {
 	from, err := b.a.from(sel.From, scope{ctes: b.scope.ctes})
 	if err != nil {
 		return nil, err
@@ -110,6 +140,7 @@ func unresolved(err error) bool {
 // matcher prepares the join of the enclosing relation with a sub-query.
 func (b *binder) matcher(in *inner) (*matcher, error) {
 	m := &matcher{a: b.a, scope: b.scope, left: b.rel, right: in.rel}
+	m.node.Params = in.params
 	for _, c := range in.correlated {
 		if eq, ok := c.(*sql.Binary); ok && (eq.Op == "=" || eq.Op == "<=>") {
 			l, r, ok := b.correlatedSides(in, eq)
@@ -157,12 +188,9 @@ func (b *binder) joinSubquery(q *sql.Query, operands []sql.Expr, kind JoinKind, 
 	if err != nil {
 		return err
 	}
-	in, err := b.takeApart(q)
+	in, err := b.takeApart(q, func(sel *sql.Select) bool { return sel.GroupBy == nil && !aggregated(sel) })
 	if err != nil {
 		return err
-	}
-	if in.sel != nil && (in.sel.GroupBy != nil || aggregated(in.sel)) {
-		return unsupported(pos, "a sub-query that both aggregates and uses columns of the query around it", "write it as a join with a grouped sub-query in FROM")
 	}
 	if err := b.checkItems(in); err != nil {
 		return err
@@ -181,9 +209,7 @@ func (b *binder) joinSubquery(q *sql.Query, operands []sql.Expr, kind JoinKind, 
 		}
 	}
 	m.node.NullAware = len(left) > 0 && kind != Semi
-	if m.node.NullAware && len(left) > 1 {
-		return unsupported(pos, "NOT IN with more than one column", "write NOT EXISTS")
-	}
+	m.node.InKeys = len(left)
 	b.rel, err = m.join(kind, pos)
 	return err
 }
@@ -246,22 +272,32 @@ func (b *binder) inColumns(in *inner, n int, pos sql.Pos) ([]expr.Expr, error) {
 
 // scalarSubquery joins a sub-query that gives one value.
 func (b *binder) scalarSubquery(e *sql.ScalarSubquery) (expr.Expr, error) {
-	in, err := b.takeApart(e.Query)
+	in, err := b.takeApart(e.Query, func(sel *sql.Select) bool { return sel.GroupBy == nil && !sel.Distinct })
 	if err != nil {
 		return nil, err
 	}
 	if in.sel != nil {
 		return b.correlatedScalar(e, in)
 	}
-	if err := oneColumn(e.Pos, in.rel.width()); err != nil {
+	return b.wholeScalar(e.Pos, in)
+}
+
+// wholeScalar joins the one row of a sub-query that was planned as a whole.
+func (b *binder) wholeScalar(pos sql.Pos, in *inner) (expr.Expr, error) {
+	if err := oneColumn(pos, in.rel.width()); err != nil {
 		return nil, err
 	}
-	one := &Single{Input: in.rel.node}
-	if err := b.a.mark(one, e.Pos); err != nil {
-		return nil, err
+	m := &matcher{a: b.a, left: b.rel, right: &rel{node: in.rel.node, attrs: hidden(in.rel.attrs)}}
+	kind := LeftSingle
+	if m.node.Params = in.params; len(in.params) == 0 {
+		kind = Cross
+		m.right.node = &Single{Input: in.rel.node}
+		if err := b.a.mark(m.right.node, pos); err != nil {
+			return nil, err
+		}
 	}
-	m := &matcher{a: b.a, left: b.rel, right: &rel{node: one, attrs: hidden(in.rel.attrs)}}
-	if b.rel, err = m.join(Cross, e.Pos); err != nil {
+	var err error
+	if b.rel, err = m.join(kind, pos); err != nil {
 		return nil, err
 	}
 	return b.last(), nil
@@ -288,9 +324,6 @@ func (b *binder) correlatedScalar(e *sql.ScalarSubquery, in *inner) (expr.Expr, 
 	if err := oneColumn(e.Pos, len(in.sel.Items)); err != nil {
 		return nil, err
 	}
-	if in.sel.GroupBy != nil || in.sel.Distinct {
-		return nil, unsupported(e.Pos, "GROUP BY in a sub-query that uses columns of the query around it", "write it as a join with a grouped sub-query in FROM")
-	}
 	if aggregated(in.sel) {
 		return b.correlatedAggregate(e, in)
 	}
@@ -315,8 +348,11 @@ func (b *binder) correlatedAggregate(e *sql.ScalarSubquery, in *inner) (expr.Exp
 		return nil, err
 	}
 	if m.node.Cond != nil || len(m.node.RightKeys) == 0 {
-		return nil, fail(e.Pos, "UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.CORRELATED_COLUMN_IS_NOT_ALLOWED_IN_PREDICATE", "0A000",
-			"an aggregate over rows that depend on the query around it may compare them with = only; write it as a join")
+		r, params, err := b.dependent(e.Query) // only groups of equal rows can be made before the join
+		if err != nil {
+			return nil, err
+		}
+		return b.wholeScalar(e.Pos, &inner{rel: r, params: params})
 	}
 	own := &binder{a: b.a, scope: scope{ctes: b.scope.ctes}, rel: in.rel, clause: "the select list"}
 	n := &Aggregate{Input: in.rel.node, Keys: m.node.RightKeys, Window: -1, EventKey: -1}

@@ -85,7 +85,7 @@ type staticJoinOp struct {
 	kind    plan.JoinKind
 	keys    []expr.Expr // of the stream
 	right   lookup
-	inKey   int // NullAware: the key pair that is the IN itself
+	inKey   int // NullAware: from which key pair on they are the IN itself
 
 	ctx   expr.Context
 	cctx  expr.Context
@@ -116,7 +116,7 @@ func newStaticJoin(p *Pipeline, n *plan.Join, next operator) (*staticJoinOp, err
 		return nil, refuseNode("UNSUPPORTED_STREAMING_OPERATOR", "a RIGHT or FULL join of a stream with a static table would have to wait for rows that may never come; use LEFT")
 	}
 	if n.NullAware {
-		o.inKey = len(n.LeftKeys) - 1
+		o.inKey = len(n.LeftKeys) - n.InKeys
 	}
 	left, right := n.Left.Schema(), n.Right.Schema()
 	if o.swapped {
@@ -348,13 +348,11 @@ func (o *staticJoinOp) pushNullAware(c *chunk, sel []int32) {
 		if passed != nil && !passed[i] || !state[r].Null && state[r].I == 1 {
 			continue
 		}
-		a, b := o.cols[o.inKey], rcols[o.inKey]
-		s := int(o.match[i])
-		switch {
-		case a.IsNull(int(r)) || b.IsNull(s):
-			state[r] = column.NullDatum
-		case expr.Compare(a.Type, a.Datum(int(r)), b.Datum(s)) == 0:
+		switch equal, known := o.same(rcols, int(r), int(o.match[i])); {
+		case equal && known:
 			state[r] = column.Bool(true)
+		case equal:
+			state[r] = column.NullDatum
 		}
 	}
 	o.mark = o.mark[:0]
@@ -364,12 +362,27 @@ func (o *staticJoinOp) pushNullAware(c *chunk, sel []int32) {
 	o.emitMarks(c, sel)
 }
 
-// correlated reports whether all key pairs but the IN are equal.
+// same compares the keys of IN of two rows: unequal, equal, or (not known) equal but for a NULL.
+func (o *staticJoinOp) same(rcols []*column.Column, r, s int) (equal, known bool) {
+	known = true
+	for i := o.inKey; i < len(o.cols); i++ {
+		a, b := o.cols[i], rcols[i]
+		switch {
+		case a.IsNull(r) || b.IsNull(s):
+			known = false
+		case expr.Compare(a.Type, a.Datum(r), b.Datum(s)) != 0:
+			return false, true
+		}
+	}
+	return true, known
+}
+
+// correlated reports whether all key pairs but those of IN are equal.
 func (o *staticJoinOp) correlated(rcols []*column.Column, r, s int) bool {
 	for i, a := range o.cols {
 		b := rcols[i]
-		if i == o.inKey {
-			continue
+		if i >= o.inKey {
+			break
 		}
 		an, bn := a.IsNull(r), b.IsNull(s)
 		if an || bn {
