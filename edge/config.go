@@ -24,7 +24,8 @@ type Config struct {
 	BatchReadings int              `yaml:"batch_readings" default:"1000" help:"a batch with so many readings is sealed at once"`
 	Heartbeat     time.Duration    `yaml:"heartbeat" default:"5s" help:"certifies to the core what has been sent when nothing else does"`
 	IdleAfter     time.Duration    `yaml:"idle_after" default:"5s" help:"with nothing to send and no reading for so long, time itself is certified"`
-	LiveWindow    time.Duration    `yaml:"live_window" default:"10s" help:"readings that could not be sent for so long are backlog: sent beside live ones, never alerted on as now"`
+	LiveWindow    time.Duration    `yaml:"live_window" default:"60s" help:"readings that could not be sent for so long are backlog: sent beside live ones, never alerted on as now; the core's max_alert_age, beyond which it would not alert either"`
+	LiveBytes     int              `yaml:"live_bytes" default:"33554432" help:"memory for live readings while the core takes none; 32 MiB are about a minute of 20,000 readings/s. The oldest beyond it are backlog, counted as demoted"`
 	HoldDelay     time.Duration    `yaml:"hold_delay" default:"20ms" help:"with linger 0: longest time a reading waits for credit, so that one fsync covers reading and batch"`
 	MaxBackoff    time.Duration    `yaml:"max_backoff" default:"30s" help:"longest wait between two attempts to reach the core, with jitter"`
 	HTTP          string           `yaml:"http" default:"127.0.0.1:7480" help:"address of /metrics and /healthz, empty = none"`
@@ -44,7 +45,7 @@ type TLS struct {
 // DefaultConfig returns the defaults of the tags.
 func DefaultConfig() Config {
 	return Config{Core: []string{"127.0.0.1:7400"}, DataDir: "./data/edge", Linger: time.Second, BatchReadings: 1000, Heartbeat: 5 * time.Second,
-		IdleAfter: 5 * time.Second, LiveWindow: 10 * time.Second, HoldDelay: 20 * time.Millisecond, MaxBackoff: 30 * time.Second, HTTP: "127.0.0.1:7480",
+		IdleAfter: 5 * time.Second, LiveWindow: time.Minute, LiveBytes: 32 << 20, HoldDelay: 20 * time.Millisecond, MaxBackoff: 30 * time.Second, HTTP: "127.0.0.1:7480",
 		MQTT: mqtt.DefaultConfig(), Spool: spool.DefaultConfig()}
 }
 
@@ -75,6 +76,9 @@ func (c *Config) Validate() error {
 		if d < time.Millisecond {
 			errs = append(errs, fmt.Errorf("%s is %v, at least 1ms is needed", name, d))
 		}
+	}
+	if c.LiveBytes < 1<<16 {
+		errs = append(errs, fmt.Errorf("live_bytes is %d, at least 65536 is needed", c.LiveBytes))
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") || c.TLS.CertFile != "" && c.TLS.CAFile == "" {
 		errs = append(errs, errors.New("tls.cert_file needs tls.key_file and tls.ca_file"))

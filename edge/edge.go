@@ -55,7 +55,7 @@ type Agent struct {
 	log     *slog.Logger
 	watch   Observer
 	spool   *spool.Spool
-	source  *mqtt.Source
+	source  source
 	decoder *decode.Decoder
 	up      *uplink
 	http    net.Listener
@@ -109,9 +109,12 @@ func (a *Agent) open(opt Options) error {
 	if a.decoder, err = decode.New(a.cfg.mappings()); err != nil {
 		return err
 	}
-	if a.source, err = mqtt.New(a.cfg.MQTT, a.decoder.Filters(), now, newRand()); err != nil {
+	src, err := mqtt.New(a.cfg.MQTT, a.decoder.Filters(), time.Now, newRand())
+	if err != nil {
 		return err
 	}
+	src.Watch = a.brokerSeen
+	a.source = src
 	t, err := a.cfg.TLS.client()
 	if err != nil {
 		return err
@@ -139,8 +142,6 @@ func (a *Agent) closeAll() {
 	}
 }
 
-func now() int64 { return time.Now().UnixNano() }
-
 func random() (id [16]byte) {
 	crand.Read(id[:]) // never fails
 	return id
@@ -162,13 +163,6 @@ func (a *Agent) HTTPAddr() string {
 // Run works until ctx ends (then it returns nil) or the disk fails. An Agent runs once.
 func (a *Agent) Run(ctx context.Context) error {
 	a.log.Info("edge agent starts", "agent", a.cfg.Agent, "core", a.cfg.Core, "brokers", a.cfg.MQTT.Brokers, "waiting", a.spool.Stats().Recovered)
-	a.source.Watch = func(err error) {
-		if err != nil {
-			a.log.Warn("no broker; it keeps what is sent for this agent's session, the next attempt follows", "error", err)
-			return
-		}
-		a.log.Info("subscribed to the broker", "brokers", a.cfg.MQTT.Brokers, "topics", a.decoder.Filters())
-	}
 	var wg sync.WaitGroup
 	reading, stopReading := context.WithCancel(context.Background())
 	linking, stopLinking := context.WithCancel(context.Background())
@@ -198,6 +192,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	close(a.stopped)
 	wg.Wait()
 	return errors.Join(err, sourceErr, a.spool.Close())
+}
+
+// source is where messages come from. It is an interface because the tests of what a stall does to alerts need a source
+// whose clock they own; if it acknowledged by itself, what is not durable would be lost.
+type source interface {
+	Run(ctx context.Context) error
+	Ready() <-chan struct{}
+	Take(buf []mqtt.Message, limit, size int) []mqtt.Message
+	Return(msgs []mqtt.Message)
+	Ack(msgs []mqtt.Message)
+	Stats() mqtt.Stats
+}
+
+func (a *Agent) brokerSeen(err error) {
+	if err != nil {
+		a.log.Warn("no broker; it keeps what is sent for this agent's session, the next attempt follows", "error", err)
+		return
+	}
+	a.log.Info("subscribed to the broker", "brokers", a.cfg.MQTT.Brokers, "topics", a.decoder.Filters())
 }
 
 func linkGone(a *Agent) func() bool { return func() bool { return a.loop.link == nil } }
@@ -286,10 +299,23 @@ func (a *Agent) initLoop(opt Options) error {
 	l.hold, l.linger, l.resume = stoppedTimer(), stoppedTimer(), stoppedTimer()
 	l.session = session.New(session.Config{Agent: a.cfg.Agent, Install: st.Install, Session: random(), Version: opt.Version},
 		st.Epoch, st.NextSeq, st.Applied, a.waiting())
-	l.backlog = a.spool.Stats().UnsealedReadings > 0
-	l.lastReading = now()
+	l.clock, l.lastReading = newClock(), time.Now()
 	l.recovered = a.spool.Stats().Recovered
-	return nil
+	l.backlog = a.spool.Stats().UnsealedReadings > 0
+	return a.recall()
+}
+
+// recall puts what is young enough back into the live lane: a restart in the middle of a stall makes no history of it.
+func (a *Agent) recall() error {
+	now := time.Now()
+	recent, err := a.spool.Recent(now.Add(-a.cfg.LiveWindow).UnixNano(), now.UnixNano(), a.cfg.LiveBytes/2)
+	for i := range recent {
+		d := &recent[i]
+		a.loop.tail.add(part{number: d.Number, at: now.Add(time.Duration(d.Received - now.UnixNano())), received: d.Received,
+			oldest: d.MinTime, rows: d.Readings, payload: d.Payload})
+	}
+	a.loop.due = len(recent) > 0
+	return err
 }
 
 func stoppedTimer() *time.Timer {

@@ -105,7 +105,7 @@ func (c *fakeCore) handle(m wire.Message, coder *wire.Coder) wire.Message {
 			c.epoch++
 			c.applied, c.hashes, c.install = 0, nil, m.Install
 		}
-		return &wire.Welcome{Epoch: c.epoch, Applied: c.applied, Hashes: prev, Credit: wire.MaxInFlight, Clock: now()}
+		return &wire.Welcome{Epoch: c.epoch, Applied: c.applied, Hashes: prev, Credit: wire.MaxInFlight, Clock: time.Now().UnixNano()}
 	case *wire.BatchMessage:
 		if c.answer != nil {
 			if out := c.answer(m); out != nil {

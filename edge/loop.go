@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"signalbox/edge/decode"
@@ -11,20 +12,16 @@ import (
 	"signalbox/edge/session"
 	"signalbox/edge/spool"
 	"signalbox/edge/wire"
-	"signalbox/engine/column"
 )
-
-// liveBatches is how many batches' worth of readings is kept in memory while the
-// core takes none: more goes back to the disk as backlog, which is history and
-// alerts nobody. 64,000 readings are about 10 MB, and 6 s of a gateway with 10,000
-// readings/s: an election or a stalled disk must not turn its alerts into history.
-const liveBatches = 64
 
 // Bounds of a group of messages that is decoded and made durable together.
 const (
 	groupBytes  = 1 << 20 // payloads; a batch has room for four times as much
 	groupFrames = wire.MaxFramesPerBatch - 56
 )
+
+// groupBytes bounds a group by what a full spool still has room for: it keeps an eighth for batches.
+func (a *Agent) groupBytes() int { return int(min(groupBytes, a.cfg.Spool.QuotaBytes/16)) }
 
 // loop is the state of the agent's one working goroutine.
 type loop struct {
@@ -43,10 +40,10 @@ type loop struct {
 	oldest     int64  // its oldest event time
 	msgs       []mqtt.Message
 
-	tail    []part // durable, not sealed, still in memory; oldest first
-	rows    int    // in tail
-	due     bool   // the tail has waited for its linger
-	backlog bool   // the spool may hold unsealed readings older than the tail
+	clock   clock
+	tail    tail
+	due     bool // the tail has waited for its linger
+	backlog bool // the spool may hold unsealed readings older than the tail
 	held    []spool.Data
 	sealing int
 
@@ -54,22 +51,12 @@ type loop struct {
 	holding              bool            // for credit, until hold
 	space                <-chan struct{} // not nil while something waits for space: a group, or sealing
 	full                 bool            // the spool took no sealed batch
-	lastReading          int64
-	offset               int64 // core's clock minus ours, ns
+	lastReading          time.Time
 	closing              bool
 	failed               error
 
 	received, rejected, shipped, recovered uint64
-	batches, conflicts, slowdowns          uint64
-}
-
-// part is a durable record of the tail.
-type part struct {
-	number   uint64
-	received int64
-	oldest   int64
-	rows     int
-	batches  []*column.Batch
+	batches, conflicts, slowdowns, demoted uint64
 }
 
 // group is what one round of ingest took from the source.
@@ -78,7 +65,6 @@ type group struct {
 	part    part
 	urgent  bool
 	refused bool // it was too large and is a rejected row now
-	payload []byte
 }
 
 // ingest takes what the source has queued, decodes it and makes it durable. While
@@ -89,8 +75,8 @@ func (a *Agent) ingest(force bool) {
 	if !l.ready || l.committing || l.blocked != nil || l.closing {
 		return
 	}
-	direct := a.cfg.Linger == 0 && len(l.tail) == 0
-	if direct && !force && l.session.Up() && !l.session.CanSeal(now(), l.sealing) {
+	direct := a.cfg.Linger == 0 && l.tail.empty()
+	if direct && !force && l.session.Up() && !l.session.CanSeal(l.clock.since(), l.sealing) {
 		if !l.holding { // an acknowledgement is about to bring credit
 			l.holding = true
 			l.hold.Reset(a.cfg.HoldDelay)
@@ -99,7 +85,7 @@ func (a *Agent) ingest(force bool) {
 	}
 	l.hold.Stop()
 	l.holding, l.ready = false, false
-	l.msgs = a.source.Take(l.msgs[:0], a.cfg.BatchReadings, int(min(groupBytes, a.cfg.Spool.QuotaBytes/16)))
+	l.msgs = a.source.Take(l.msgs[:0], a.cfg.BatchReadings, a.groupBytes())
 	if len(l.msgs) == 0 {
 		return
 	}
@@ -108,7 +94,7 @@ func (a *Agent) ingest(force bool) {
 		a.source.Ack(g.msgs)
 		return
 	}
-	if direct && l.session.CanSeal(now(), l.sealing) {
+	if direct && l.session.CanSeal(l.clock.since(), l.sealing) && time.Since(g.part.at) <= a.cfg.LiveWindow {
 		if lane, _ := l.session.Lane(true, a.hasBacklog()); lane == wire.Live && a.sealGroup(g) {
 			return
 		}
@@ -128,16 +114,19 @@ func (a *Agent) decode(msgs []mqtt.Message) *group {
 		ok, bad := a.decoder.Decode(msgs[i].Topic, msgs[i].Payload, msgs[i].Received)
 		g.part.rows += ok + bad
 		l.rejected += uint64(bad)
-		g.part.received = max(g.part.received, msgs[i].Received)
+		if msgs[i].At.After(g.part.at) {
+			g.part.at = msgs[i].At
+		}
 	}
+	g.part.received = l.clock.stamp(g.part.at)
 	g.part.batches = a.decoder.Take()
 	l.received += uint64(g.part.rows)
-	limit := g.part.received + l.offset + session.MaxFuture
+	limit := g.part.received + session.MaxFuture
 	for _, b := range g.part.batches {
 		if b.Schema.Name == decode.RejectedStream || b.Schema.Time < 0 {
 			continue
 		}
-		l.lastReading = now()
+		l.lastReading = time.Now()
 		if oldest, newest, ok := decode.MaxTime(b, limit); ok {
 			l.fronts.Note(b.Schema.Name, newest)
 			g.part.oldest = min(g.part.oldest, oldest)
@@ -153,10 +142,10 @@ func (a *Agent) decode(msgs []mqtt.Message) *group {
 // store makes a group durable without sealing it.
 func (a *Agent) store(g *group) {
 	l := &a.loop
-	if g.payload == nil {
+	if g.part.payload == nil {
 		fs, err := frames(&l.encoder, g.part.batches)
 		if err == nil {
-			g.payload, err = wire.AppendBatch(nil, &wire.Batch{Received: g.part.received, Frames: fs})
+			g.part.payload, err = wire.AppendBatch(nil, &wire.Batch{Received: g.part.received, Frames: fs})
 		}
 		if err != nil {
 			a.tooLarge(g, err)
@@ -164,8 +153,10 @@ func (a *Agent) store(g *group) {
 		}
 	}
 	l.committing, l.number, l.oldest = true, a.spool.NextNumber(), g.part.oldest
+	g.part.received = l.clock.stamp(g.part.at)
+	l.clock.wrote(l.number, g.part.at)
 	space := a.spool.Space()
-	err := a.spool.Append(spool.Data{Readings: g.part.rows, Received: g.part.received, MinTime: g.part.oldest, Payload: g.payload},
+	err := a.spool.Append(spool.Data{Readings: g.part.rows, Received: g.part.received, MinTime: g.part.oldest, Payload: g.part.payload},
 		func(number uint64, err error) { a.post(func() { a.stored(g, number, err) }) })
 	switch {
 	case err == nil:
@@ -177,7 +168,7 @@ func (a *Agent) store(g *group) {
 		l.committing, l.blocked, l.space = false, g, space
 	case errors.Is(err, spool.ErrTooLarge):
 		l.committing = false
-		g.payload = nil
+		g.part.payload = nil
 		a.tooLarge(g, err)
 	default:
 		l.failed = err
@@ -212,32 +203,13 @@ func (a *Agent) stored(g *group, number uint64, err error) {
 	}
 	a.source.Ack(g.msgs)
 	g.part.number = number
-	if len(l.tail) == 0 && a.cfg.Linger > 0 {
+	if l.tail.empty() && a.cfg.Linger > 0 {
 		l.linger.Reset(a.cfg.Linger)
 	}
-	l.tail = append(l.tail, g.part)
-	l.rows += g.part.rows
-	l.due = l.due || a.cfg.Linger == 0 || g.urgent || l.rows >= a.cfg.BatchReadings
-	a.demote()
+	l.tail.add(g.part)
+	l.due = l.due || a.cfg.Linger == 0 || g.urgent || l.tail.rows >= a.cfg.BatchReadings
 	a.seal()
 	a.again()
-}
-
-// demote gives the tail back to the disk when the core takes nothing for too long: it is history by then.
-func (a *Agent) demote() {
-	l := &a.loop
-	old := len(l.tail) > 0 && now()-l.tail[0].received > int64(a.cfg.LiveWindow)+int64(a.cfg.Linger)
-	if !old && l.rows <= liveBatches*a.cfg.BatchReadings || l.session.CanSeal(now(), l.sealing) {
-		return
-	}
-	a.dropTail()
-	l.backlog = true
-}
-
-func (a *Agent) dropTail() {
-	l := &a.loop
-	l.tail, l.rows, l.due = nil, 0, false
-	l.linger.Stop()
 }
 
 // again goes on with what gathered meanwhile.
@@ -272,7 +244,7 @@ func (a *Agent) sealGroup(g *group) bool {
 func (a *Agent) sealBatch(b wire.Batch, rows, fresh int, consumes spool.Ranges, then func(), unsent bool) bool {
 	l := &a.loop
 	oldest, some := a.unsent(fresh > 0, unsent)
-	b.Sealed = now()
+	b.Sealed = l.clock.stamp(time.Now())
 	b.Frontiers = l.fronts.Certify(oldest, some, 0)
 	body, err := wire.AppendBatch(nil, &b)
 	if err != nil {
@@ -289,9 +261,11 @@ func (a *Agent) sealBatch(b wire.Batch, rows, fresh int, consumes spool.Ranges, 
 		return true
 	case errors.Is(err, spool.ErrFull):
 		l.space, l.full = space, true
-	case errors.Is(err, spool.ErrGone): // the policy dropped it meanwhile: it is a gap now
-		a.dropTail()
-		l.held, l.backlog = nil, true
+	case errors.Is(err, spool.ErrGone): // the policy dropped some of it meanwhile: that is a gap now
+		l.tail.filter(a.spool.Unsealed)
+		a.tailChanged()
+		l.held = slices.DeleteFunc(l.held, func(d spool.Data) bool { return !a.spool.Unsealed(d.Number) })
+		l.backlog = true
 	default:
 		l.failed = err
 	}
@@ -335,8 +309,9 @@ func (a *Agent) sealed(s *spool.Sealed, err error, then func()) {
 // seal makes batches of what is durable, as long as there is credit for them.
 func (a *Agent) seal() {
 	l := &a.loop
-	for !l.closing && l.failed == nil && !l.full && l.session.CanSeal(now(), l.sealing) {
-		lane, some := l.session.Lane(l.due && len(l.tail) > 0, a.hasBacklog())
+	a.demote()
+	for !l.closing && l.failed == nil && !l.full && l.session.CanSeal(l.clock.since(), l.sealing) {
+		lane, some := l.session.Lane(l.due && !l.tail.empty(), a.hasBacklog())
 		if !some {
 			return
 		}
@@ -348,35 +323,39 @@ func (a *Agent) seal() {
 	}
 }
 
-// sealTail seals the live readings that are in memory.
+// sealTail seals the oldest of the live readings.
 func (a *Agent) sealTail() {
 	l := &a.loop
 	var m merger
 	var consumes spool.Ranges
-	received, n := int64(0), 0
-	for n < len(l.tail) && (n == 0 || m.rows+l.tail[n].rows <= 2*a.cfg.BatchReadings && len(m.list)+len(l.tail[n].batches) <= groupFrames) {
-		p := &l.tail[n]
-		for _, b := range p.batches {
+	received, n, size := int64(0), 0, 0
+	for parts := l.tail.parts; n < len(parts) && (n == 0 || m.rows+parts[n].rows <= 2*a.cfg.BatchReadings && size+parts[n].size <= a.groupBytes()); n++ {
+		batches, err := parts[n].read(&l.readers)
+		if err != nil {
+			l.failed = fmt.Errorf("edge: record %d of the spool, kept in memory: %w", parts[n].number, err)
+			return
+		}
+		if n > 0 && len(m.list)+len(batches) > groupFrames {
+			break
+		}
+		for _, b := range batches {
 			m.add(b)
 		}
-		consumes = consumes.AddNumber(p.number)
-		received = max(received, p.received)
-		n++
+		size += parts[n].size
+		consumes = consumes.AddNumber(parts[n].number)
+		received = max(received, l.clock.stamp(parts[n].at))
 	}
 	fs, err := frames(&l.encoder, m.list)
 	if err != nil {
 		l.failed = err
 		return
 	}
-	if !a.sealBatch(wire.Batch{Lane: wire.Live, Received: received, Frames: fs}, m.rows, 0, consumes, nil, n < len(l.tail)) {
+	if !a.sealBatch(wire.Batch{Lane: wire.Live, Received: received, Frames: fs}, m.rows, 0, consumes, nil, n < len(l.tail.parts)) {
 		return
 	}
-	l.tail = l.tail[n:]
-	l.rows -= m.rows
-	if l.due = len(l.tail) > 0; !l.due {
-		l.tail = nil
-		l.linger.Stop()
-	}
+	l.tail.drop(n)
+	l.due = true // those that are left have waited as long
+	a.tailChanged()
 }
 
 // sealBacklog reads older readings back and seals some.
@@ -387,11 +366,11 @@ func (a *Agent) sealBacklog() {
 		if l.committing {
 			before = l.number
 		}
-		if len(l.tail) > 0 {
-			before = min(before, l.tail[0].number)
+		if !l.tail.empty() {
+			before = min(before, l.tail.parts[0].number)
 		}
 		var err error
-		l.held, err = a.spool.ReadBacklog(before, a.cfg.BatchReadings, session.BacklogBytes(len(l.tail) > 0 || l.committing))
+		l.held, err = a.spool.ReadBacklog(before, a.cfg.BatchReadings, session.BacklogBytes(!l.tail.empty() || l.committing))
 		if err != nil {
 			l.failed = err
 			return
@@ -406,10 +385,8 @@ func (a *Agent) sealBacklog() {
 		l.failed = err
 		return
 	}
-	held := l.held
-	l.held = rest
-	if !a.sealBatch(b, rows, 0, consumes, nil, true) && l.full {
-		l.held = held
+	if a.sealBatch(b, rows, 0, consumes, nil, true) {
+		l.held = rest
 	}
 }
 
@@ -442,10 +419,10 @@ func (a *Agent) rebuild(data []spool.Data) (b wire.Batch, rows int, consumes spo
 			m.add(rowsOf)
 		}
 		rows += d.Readings
-		b.Received = max(b.Received, d.Received)
+		b.Received = max(b.Received, a.loop.clock.corrected(d.Number, d.Received))
 	}
 	if b.Received == 0 {
-		b.Received = now()
+		b.Received = a.loop.clock.stamp(time.Now())
 	}
 	for _, d := range data[:len(data)-len(rest)] {
 		consumes = consumes.AddNumber(d.Number)

@@ -34,6 +34,7 @@ type Status struct {
 	Dropped     map[string]uint64
 	InFlight    uint64 // durable or about to be, and not acknowledged
 	Redelivered uint64 // messages that the broker sent again and that were here
+	Demoted     uint64 // waited longer than live_window and go out as history: they alert nobody now
 	Duplicates  uint64 // batches of this connection that the core knew
 	Batches     uint64 // sealed
 	Conflicts   uint64
@@ -63,7 +64,7 @@ func (a *Agent) status() Status {
 	l, sp, src := &a.loop, a.spool.Stats(), a.source.Stats()
 	s := Status{Agent: a.cfg.Agent, Connected: l.link != nil && l.session.Up(), Broker: src.Connected, Epoch: l.session.Epoch(), Applied: l.session.Applied(),
 		Received: l.received, Recovered: l.recovered, Shipped: l.shipped, Rejected: map[string]uint64{}, Dropped: sp.Dropped, Redelivered: src.Redelivered,
-		Duplicates: l.session.Duplicates(), Batches: l.batches, Conflicts: l.conflicts, SlowDowns: l.slowdowns, SpoolBytes: sp.Bytes, Syncs: sp.Syncs, Error: src.LastError}
+		Duplicates: l.session.Duplicates(), Batches: l.batches, Conflicts: l.conflicts, Demoted: l.demoted, SlowDowns: l.slowdowns, SpoolBytes: sp.Bytes, Syncs: sp.Syncs, Error: src.LastError}
 	for why, n := range a.decoder.Refused() {
 		s.Rejected[string(why)] = n
 	}
@@ -91,6 +92,7 @@ func newMetrics(a *Agent) *metrics {
 		"readings_rejected_total":    {"readings refused; they are shipped to $rejected", "reason"},
 		"readings_dropped_total":     {"readings given up by policy or lost to damage", "reason"},
 		"readings_in_flight":         {"readings durable here and not acknowledged by the core", ""},
+		"readings_demoted_total":     {"readings that waited for the core longer than live_window, or did not fit live_bytes: sent as history, they alert nobody now", ""},
 		"messages_redelivered_total": {"messages that the broker sent again and that were here", ""},
 		"batches_sealed_total":       {"batches sealed", ""},
 		"batches_duplicate_total":    {"batches of this connection that the core knew", ""},
@@ -133,6 +135,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge("spool_bytes", float64(s.SpoolBytes))
 	count("readings_received_total", s.Received)
 	count("readings_shipped_total", s.Shipped)
+	count("readings_demoted_total", s.Demoted)
 	count("messages_redelivered_total", s.Redelivered)
 	count("batches_sealed_total", s.Batches)
 	count("batches_duplicate_total", s.Duplicates)

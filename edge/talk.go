@@ -7,9 +7,13 @@ import (
 	"signalbox/edge/wire"
 )
 
+// behindAfter is how far behind with its live readings an agent names itself as one with a backlog: results then say that it
+// is missing, and do not wait for it.
+const behindAfter = 10 * time.Second
+
 func (a *Agent) linkUp(l *link) {
 	a.loop.link = l
-	l.send(a.loop.session.Connect(now()))
+	l.send(a.loop.session.Connect(a.loop.clock.since()))
 }
 
 func (a *Agent) linkDown(l *link, err error) {
@@ -31,7 +35,7 @@ func (a *Agent) linkMessage(from *link, m wire.Message) {
 	if _, ok := m.(*wire.SlowDown); ok {
 		l.slowdowns++
 	}
-	fx, err := l.session.Handle(m, now())
+	fx, err := l.session.Handle(m, l.clock.since())
 	switch {
 	case err != nil:
 		from.close(err)
@@ -48,7 +52,7 @@ func (a *Agent) linkMessage(from *link, m wire.Message) {
 		return
 	}
 	if fx.Clock != 0 {
-		l.offset = fx.Clock - now()
+		l.clock.hear(fx.Clock)
 	}
 	if w, ok := m.(*wire.Welcome); ok && w.Leader != "" {
 		from.prefer(w.Leader)
@@ -60,8 +64,8 @@ func (a *Agent) linkMessage(from *link, m wire.Message) {
 	if fx.Acked {
 		a.acked(fx.Applied)
 	}
-	if until := l.session.Paused(now()); until != 0 {
-		l.resume.Reset(time.Duration(until - now()))
+	if now := l.clock.since(); l.session.Paused(now) != 0 {
+		l.resume.Reset(time.Duration(l.session.Paused(now) - now))
 	}
 	a.goOn()
 }
@@ -127,7 +131,7 @@ func (a *Agent) conflict(from *link, reason string) {
 func (a *Agent) pump() {
 	l := &a.loop
 	for l.link != nil {
-		it, ok := l.session.Next(now())
+		it, ok := l.session.Next(l.clock.since())
 		if !ok {
 			return
 		}
@@ -145,7 +149,7 @@ func (a *Agent) pump() {
 func (a *Agent) beat() {
 	l := &a.loop
 	a.demote()
-	if l.link != nil && l.session.Stalled(now()) {
+	if l.link != nil && l.session.Stalled(l.clock.since()) {
 		l.link.close(errSilent)
 		return
 	}
@@ -161,19 +165,21 @@ func (a *Agent) beat() {
 	if l.committing && (!some || l.oldest < oldest) {
 		oldest, some = l.oldest, true
 	}
-	idle := int64(0)
-	quiet := !some && !l.ready && l.blocked == nil && now()-l.lastReading >= int64(a.cfg.IdleAfter)
+	idle, now := int64(0), time.Now()
+	quiet := !some && !l.ready && l.blocked == nil && now.Sub(l.lastReading) >= a.cfg.IdleAfter
 	if quiet && a.source.Stats().Queued == 0 {
-		idle = now() + l.offset - int64(a.cfg.IdleAfter)
+		idle = l.clock.stamp(now) - int64(a.cfg.IdleAfter)
 	}
-	hb := &wire.Heartbeat{Epoch: l.session.Epoch(), Sent: a.spool.State().NextSeq - 1, Clock: now(), Idle: idle != 0,
+	hb := &wire.Heartbeat{Epoch: l.session.Epoch(), Sent: a.spool.State().NextSeq - 1, Clock: now.UnixNano(), Idle: idle != 0,
 		Frontiers: l.fronts.Certify(oldest, some, idle), Received: l.received, Rejected: l.rejected, Dropped: dropped,
-		Live: wire.Queue{Readings: uint64(l.rows)}}
-	if len(l.tail) > 0 {
-		hb.Live.Oldest = l.tail[0].received
+		Live: wire.Queue{Readings: uint64(l.tail.rows)}}
+	if !l.tail.empty() {
+		hb.Live.Oldest = l.tail.parts[0].received
 	}
-	if n := st.UnsealedReadings - min(st.UnsealedReadings, uint64(l.rows)); n > 0 && a.hasBacklog() {
+	if n := st.UnsealedReadings - min(st.UnsealedReadings, uint64(l.tail.rows)); n > 0 && a.hasBacklog() {
 		hb.Backlog = wire.Queue{Readings: n, Bytes: st.UnsealedBytes, Oldest: oldest}
+	} else if n, since := l.tail.since(now.Add(-behindAfter)); n > 0 { // they may still alert, but windows do not wait for them
+		hb.Backlog = wire.Queue{Readings: uint64(n), Bytes: uint64(l.tail.bytes), Oldest: since}
 	}
 	l.link.send(hb)
 }

@@ -32,7 +32,8 @@ const (
 type Message struct {
 	Topic    string
 	Payload  []byte
-	Received int64 // ns
+	Received int64     // ns, wall clock
+	At       time.Time // the same moment, for durations: a clock that is set does not change them
 	entry    *entry
 }
 
@@ -42,7 +43,7 @@ type entry struct {
 	hash uint64
 	conn uint64 // connection that ack belongs to
 	ack  func()
-	done int64 // ns, when Ack was called; 0 = not yet
+	done time.Time // when Ack was called; zero = not yet
 }
 
 // Stats are counts since New.
@@ -64,7 +65,7 @@ type Source struct {
 
 	cfg     Config
 	filters []string
-	now     func() int64
+	now     func() time.Time
 	rand    *rand.Rand
 
 	mu      sync.Mutex
@@ -82,8 +83,8 @@ type Source struct {
 	stats   Stats
 }
 
-// New returns a subscription to topic filters. now gives ns since the epoch.
-func New(cfg Config, filters []string, now func() int64, r *rand.Rand) (*Source, error) {
+// New returns a subscription to topic filters.
+func New(cfg Config, filters []string, now func() time.Time, r *rand.Rand) (*Source, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func (s *Source) connection(ctx context.Context, o paho.ClientOptions) error {
 	s.conn++
 	conn := s.conn
 	for id, e := range s.entries { // acknowledgements of long ago have arrived: their ids may carry other messages by now
-		if e.done != 0 && s.now()-e.done > int64(2*s.cfg.KeepAlive) && s.stats.Connects > 0 {
+		if !e.done.IsZero() && s.now().Sub(e.done) > 2*s.cfg.KeepAlive && s.stats.Connects > 0 {
 			delete(s.entries, id)
 		}
 	}
@@ -284,13 +285,14 @@ func (s *Source) receive(conn uint64, m paho.Message) bool {
 	if conn != s.conn {
 		return true // a late message of a connection that is gone: it comes again
 	}
-	msg := Message{Topic: m.Topic(), Payload: m.Payload(), Received: s.now()}
+	at := s.now()
+	msg := Message{Topic: m.Topic(), Payload: m.Payload(), Received: at.UnixNano(), At: at}
 	if m.Qos() > 0 {
 		hash := xxh3.Hash(msg.Payload) ^ xxh3.HashString(msg.Topic)
 		if e := s.entries[m.MessageID()]; e != nil && m.Duplicate() && e.hash == hash {
 			s.stats.Redelivered++
 			e.conn = conn
-			if e.done == 0 {
+			if e.done.IsZero() {
 				e.ack = m.Ack
 			} else {
 				s.acks = append(s.acks, m.Ack) // the first acknowledgement was lost

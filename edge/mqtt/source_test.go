@@ -59,7 +59,7 @@ func publisher(t *testing.T, addr string) func(topic, payload string) {
 func start(t *testing.T, addr string, filters ...string) (*Source, func()) {
 	cfg := DefaultConfig()
 	cfg.Brokers, cfg.ClientID, cfg.MaxBackoff = []string{addr}, "agent", time.Second
-	s, err := New(cfg, filters, func() int64 { return time.Now().UnixNano() }, rand.New(rand.NewPCG(1, 2)))
+	s, err := New(cfg, filters, time.Now, rand.New(rand.NewPCG(1, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestWhatWasNotAcknowledgedComesAgain(t *testing.T) {
 }
 
 func TestTakeIsBounded(t *testing.T) {
-	s, err := New(DefaultConfig(), []string{"a"}, func() int64 { return 1 }, rand.New(rand.NewPCG(1, 2)))
+	s, err := New(DefaultConfig(), []string{"a"}, time.Now, rand.New(rand.NewPCG(1, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestBadConfiguration(t *testing.T) {
 	}
 	c = DefaultConfig()
 	c.CAFile = t.TempDir() + "/none.pem"
-	s, err := New(c, []string{"a"}, func() int64 { return 1 }, rand.New(rand.NewPCG(1, 2)))
+	s, err := New(c, []string{"a"}, time.Now, rand.New(rand.NewPCG(1, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // readChunk is how much of a segment is read at once.
@@ -36,6 +38,53 @@ func (s *Spool) ReadBacklog(before uint64, maxReadings, maxBytes int) ([]Data, e
 			return out, nil
 		}
 	}
+}
+
+// Recent returns the newest readings that are in no sealed batch, oldest first: back to the first one that was not received
+// between two times (a clock that was set counts as one), or until maxBytes are reached. It moves no read position.
+func (s *Spool) Recent(since, until int64, maxBytes int) ([]Data, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Data
+	size := 0
+	for _, seg := range slices.Backward(s.segments) {
+		if seg.data == 0 {
+			continue
+		}
+		all, err := s.unsealedOf(seg)
+		if err != nil {
+			return nil, fmt.Errorf("spool: segment %s: %w: stop and start again to repair it", seg.name, err)
+		}
+		for _, d := range slices.Backward(all) {
+			if size += len(d.Payload); d.Received < since || d.Received > until || size > maxBytes {
+				slices.Reverse(out)
+				return out, nil
+			}
+			d.Payload = bytes.Clone(d.Payload)
+			out = append(out, d)
+		}
+	}
+	slices.Reverse(out)
+	return out, nil
+}
+
+func (s *Spool) unsealedOf(seg *segment) (out []Data, err error) {
+	err = seg.scan(func(rec record, _ int64) error {
+		if rec.kind != kindData || s.consumed.Has(rec.number) {
+			return nil
+		}
+		d, err := parseData(rec)
+		out = append(out, d)
+		return err
+	})
+	return out, err
+}
+
+// Unsealed reports whether a record that was appended is in no sealed batch and was not dropped.
+func (s *Spool) Unsealed(number uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return number >= s.segments[0].first && !s.consumed.Has(number)
 }
 
 // nextData moves to the next data record below before and returns it with its size on disk, without passing it.

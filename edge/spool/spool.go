@@ -194,7 +194,7 @@ func (s *Spool) Seal(b *Sealed, fresh int, done func(error)) error {
 func (s *Spool) anyConsumed(rs Ranges) bool {
 	for _, r := range rs {
 		for n := r.From; n <= r.To; n++ {
-			if s.consumed.Has(n) {
+			if n < s.segments[0].first || s.consumed.Has(n) {
 				return true
 			}
 		}
