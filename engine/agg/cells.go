@@ -143,58 +143,88 @@ func (c *cells) compareCell(i int32, o *cells, j int32) int {
 
 func (c *cells) encode(e *encoder, n int) {
 	e.bools(c.has[:n])
-	for i := 0; i < n; i++ {
-		if !c.has[i] {
-			continue
+	switch c.typ.Kind.Storage() {
+	case column.StoreI64:
+		e.ints(there(c.i64, c.has[:n]))
+	case column.StoreF64:
+		e.floats(there(c.f64, c.has[:n]))
+	case column.StoreDec:
+		e.decimals(there(c.dec, c.has[:n]))
+	case column.StoreDict, column.StoreAny:
+		raw := make([][]byte, 0, n)
+		for i := range n {
+			if c.has[i] {
+				raw = append(raw, c.raw.get(i))
+			}
 		}
-		switch c.typ.Kind.Storage() {
-		case column.StoreI64:
-			e.varint(c.i64[i])
-		case column.StoreF64:
-			e.float(c.f64[i])
-		case column.StoreDec:
-			e.varint(c.dec[i].Hi)
-			e.uvarint(c.dec[i].Lo)
-		case column.StoreDict, column.StoreAny:
-			e.blob(c.raw.get(i))
+		e.texts(raw)
+	}
+}
+
+// there returns the values that are there; what is not may be left over from before.
+func there[T any](v []T, has []bool) []T {
+	out := make([]T, 0, len(has))
+	for i, ok := range has {
+		if ok {
+			out = append(out, v[i])
 		}
 	}
+	return out
 }
 
 func (c *cells) decode(d *decoder, n int) {
 	*c = newCells(c.typ)
 	has := d.bools(n)
-	for i := 0; i < len(has) && d.err == nil; i++ {
-		c.grow(i + 1)
-		if !has[i] {
-			continue
+	k := 0
+	for _, ok := range has {
+		if ok {
+			k++
 		}
-		c.has[i] = true
-		switch c.typ.Kind.Storage() {
-		case column.StoreI64:
-			c.i64[i] = d.varint()
-		case column.StoreF64:
-			c.f64[i] = d.float()
-		case column.StoreDec:
-			c.dec[i] = column.Decimal128{Hi: d.varint(), Lo: d.uvarint()}
-		case column.StoreDict:
-			c.raw.set(i, d.blob())
-		case column.StoreAny:
-			c.decodeNested(d, i)
+	}
+	switch c.typ.Kind.Storage() {
+	case column.StoreI64:
+		putBack(&c.i64, d.ints(k), has)
+	case column.StoreF64:
+		putBack(&c.f64, d.floats(k), has)
+	case column.StoreDec:
+		putBack(&c.dec, d.decimals(k), has)
+	case column.StoreDict, column.StoreAny:
+		c.decodeTexts(d, k, has)
+	}
+	if d.err == nil {
+		c.has = has
+	}
+}
+
+// putBack spreads values over the places that have one.
+func putBack[T any](dst *[]T, v []T, has []bool) {
+	*dst = make([]T, len(has))
+	for i, ok := range has {
+		if ok && len(v) > 0 {
+			(*dst)[i], v = v[0], v[1:]
 		}
 	}
 }
 
-func (c *cells) decodeNested(d *decoder, i int) {
-	b := d.blob()
+func (c *cells) decodeTexts(d *decoder, k int, has []bool) {
+	texts := d.texts(k)
 	if d.err != nil {
 		return
 	}
-	if _, rest, err := readDatum(c.typ, b); err != nil || len(rest) > 0 {
-		d.fail("a nested value does not fit its type " + c.typ.String())
-		return
+	c.raw.grow(len(has))
+	for i, ok := range has {
+		if !ok {
+			continue
+		}
+		if c.typ.Kind.Storage() == column.StoreAny {
+			if _, rest, err := readDatum(c.typ, texts[0]); err != nil || len(rest) > 0 {
+				d.fail("a nested value does not fit its type " + c.typ.String())
+				return
+			}
+		}
+		c.raw.set(i, texts[0])
+		texts = texts[1:]
 	}
-	c.raw.set(i, b)
 }
 
 func (c *cells) bytes() int {

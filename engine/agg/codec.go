@@ -126,12 +126,16 @@ const encodeBlock = 64 << 10
 
 // encoder writes varints and slices in blocks; the first error sticks.
 type encoder struct {
-	w   io.Writer
-	buf []byte
-	err error
+	w      io.Writer
+	buf    []byte
+	packed bool // see Pack
+	err    error
 }
 
-func newEncoder(w io.Writer) *encoder { return &encoder{w: w} }
+func newEncoder(w io.Writer) *encoder {
+	_, packed := w.(*packedBytes)
+	return &encoder{w: w, packed: packed}
+}
 
 // full hands a gathered block on.
 func (e *encoder) full() {
@@ -196,14 +200,16 @@ func (o *oneByte) ReadByte() (byte, error) {
 
 // decoder reads what encoder wrote; the first error sticks and zero values follow.
 type decoder struct {
-	r   byteReader
-	err error
+	r      byteReader
+	packed *packedBytes // not nil: Pack wrote it
+	err    error
 }
 
 // newDecoder reads exactly its own bytes when r is an io.ByteReader or not.
 func newDecoder(r io.Reader) *decoder {
 	if br, ok := r.(byteReader); ok {
-		return &decoder{r: br}
+		p, _ := r.(*packedBytes)
+		return &decoder{r: br, packed: p}
 	}
 	return &decoder{r: &oneByte{Reader: r}}
 }
@@ -278,59 +284,6 @@ func (d *decoder) datum(t column.Type) column.Datum {
 	}
 	d.err = err
 	return v
-}
-
-func (e *encoder) bools(v []bool) {
-	var b byte
-	for i, x := range v {
-		if x {
-			b |= 1 << (i & 7)
-		}
-		if i&7 == 7 || i == len(v)-1 {
-			e.byte(b)
-			b = 0
-		}
-	}
-}
-
-func (e *encoder) ints(v []int64) {
-	for _, x := range v {
-		e.varint(x)
-	}
-}
-
-func (e *encoder) floats(v []float64) {
-	for _, x := range v {
-		e.float(x)
-	}
-}
-
-func (d *decoder) bools(n int) []bool {
-	var out []bool
-	var b byte
-	for i := 0; i < n && d.err == nil; i++ {
-		if i&7 == 0 {
-			b, d.err = d.r.ReadByte()
-		}
-		out = append(out, b&(1<<(i&7)) != 0)
-	}
-	return out
-}
-
-func (d *decoder) ints(n int) []int64 {
-	var out []int64
-	for i := 0; i < n && d.err == nil; i++ {
-		out = append(out, d.varint())
-	}
-	return out
-}
-
-func (d *decoder) floats(n int) []float64 {
-	var out []float64
-	for i := 0; i < n && d.err == nil; i++ {
-		out = append(out, d.float())
-	}
-	return out
 }
 
 // positive refuses counts below 0, and of 0 where has says that there are values.

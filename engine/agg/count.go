@@ -100,18 +100,13 @@ func (a *countAcc) Clear(group int32) { a.n[group] = 0 }
 
 func (a *countAcc) Encode(w io.Writer, n int) error {
 	e := newEncoder(w)
-	for _, v := range a.n[:n] {
-		e.uvarint(uint64(v))
-	}
+	e.counts(a.n[:n])
 	return e.flush()
 }
 
 func (a *countAcc) Decode(r io.Reader, n int) error {
 	d := newDecoder(r)
-	a.n = a.n[:0]
-	for i := 0; i < n && d.err == nil; i++ {
-		a.n = append(a.n, int64(d.uvarint()))
-	}
+	a.n = d.counts(n)
 	return d.err
 }
 

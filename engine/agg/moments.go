@@ -142,18 +142,17 @@ func (a *momentAcc) Clear(group int32) { a.s[group] = moments{} }
 
 func (a *momentAcc) Encode(w io.Writer, n int) error {
 	e := newEncoder(w)
-	for _, m := range a.s[:n] {
-		e.floats([]float64{m.n, m.mean, m.m2, m.m3, m.m4})
-	}
+	e.rows(n, 5, func(i int, row []float64) {
+		m := &a.s[i]
+		row[0], row[1], row[2], row[3], row[4] = m.n, m.mean, m.m2, m.m3, m.m4
+	})
 	return e.flush()
 }
 
 func (a *momentAcc) Decode(r io.Reader, n int) error {
 	d := newDecoder(r)
 	a.s = nil
-	for i := 0; i < n && d.err == nil; i++ {
-		a.s = append(a.s, moments{d.float(), d.float(), d.float(), d.float(), d.float()})
-	}
+	d.rows(n, 5, func(_ int, row []float64) { a.s = append(a.s, moments{row[0], row[1], row[2], row[3], row[4]}) })
 	return d.err
 }
 

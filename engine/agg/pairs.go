@@ -149,18 +149,19 @@ func (a *pairAcc) Clear(group int32) { a.s[group] = comoments{} }
 
 func (a *pairAcc) Encode(w io.Writer, n int) error {
 	e := newEncoder(w)
-	for _, m := range a.s[:n] {
-		e.floats([]float64{m.n, m.y, m.x, m.cov, m.y2, m.x2})
-	}
+	e.rows(n, 6, func(i int, row []float64) {
+		m := &a.s[i]
+		row[0], row[1], row[2], row[3], row[4], row[5] = m.n, m.y, m.x, m.cov, m.y2, m.x2
+	})
 	return e.flush()
 }
 
 func (a *pairAcc) Decode(r io.Reader, n int) error {
 	d := newDecoder(r)
 	a.s = nil
-	for i := 0; i < n && d.err == nil; i++ {
-		a.s = append(a.s, comoments{d.float(), d.float(), d.float(), d.float(), d.float(), d.float()})
-	}
+	d.rows(n, 6, func(_ int, row []float64) {
+		a.s = append(a.s, comoments{row[0], row[1], row[2], row[3], row[4], row[5]})
+	})
 	return d.err
 }
 

@@ -267,19 +267,13 @@ func (a *sumDec) Encode(w io.Writer, n int) error {
 	e := newEncoder(w)
 	e.bools(a.broken[:n])
 	e.ints(a.n[:n])
-	for _, v := range a.vals[:n] {
-		e.varint(v.Hi)
-		e.uvarint(v.Lo)
-	}
+	e.decimals(a.vals[:n])
 	return e.flush()
 }
 
 func (a *sumDec) Decode(r io.Reader, n int) error {
 	d := newDecoder(r)
-	a.broken, a.n, a.vals = d.bools(n), d.ints(n), nil
-	for i := 0; i < n && d.err == nil; i++ {
-		a.vals = append(a.vals, column.Decimal128{Hi: d.varint(), Lo: d.uvarint()})
-	}
+	a.broken, a.n, a.vals = d.bools(n), d.ints(n), d.decimals(n)
 	d.positive(nil, a.n)
 	return d.err
 }
