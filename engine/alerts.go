@@ -173,13 +173,27 @@ func (a *alerting) feed(rule int, name string) error {
 	}
 	for _, c := range e.out.Changes {
 		if c.Table == r.name {
-			b := stream.Batch{Rows: c.Rows, IDs: c.IDs, Revisions: c.Revisions, Deleted: c.Deleted}
+			b := stream.Batch{Rows: c.Rows, Sel: c.news(), IDs: c.IDs, Revisions: c.Revisions, Deleted: c.Deleted}
 			if err := a.observe(rule, r, b, history); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// news lists the rows that do not only repeat what was told; nil = all.
+func (c *Changes) news() []int32 {
+	if c.Same == nil {
+		return nil
+	}
+	sel := []int32{}
+	for i, same := range c.Same {
+		if !same {
+			sel = append(sel, int32(i))
+		}
+	}
+	return sel
 }
 
 func (a *alerting) observe(rule int, r *relation, b stream.Batch, replayed bool) error {

@@ -24,7 +24,7 @@ func (e *Engine) Apply(in *Input) (*Output, error) {
 	e.last, e.tick = in.Index, max(in.Time, e.tick)
 	e.ended = e.ended || in.End
 	e.counters.Entries++
-	e.out = Output{Changes: e.out.Changes[:0], Late: e.out.Late[:0], Rejected: e.out.Rejected[:0]}
+	e.out = Output{Changes: e.out.Changes[:0], Late: e.out.Late[:0], Partly: e.out.Partly[:0], Rejected: e.out.Rejected[:0]}
 	for _, c := range in.Certified {
 		e.certify(c)
 	}
@@ -53,7 +53,8 @@ func (e *Engine) certify(c Certified) {
 		return
 	}
 	r.certified, r.low = true, max(r.low, c.LowWater)
-	r.agentsComplete, r.agentsTotal = c.AgentsComplete, c.AgentsExpected
+	r.agents.Complete, r.agents.Expected = c.AgentsComplete, c.AgentsExpected
+	r.agents.Behind = append(r.agents.Behind[:0], c.Behind...)
 }
 
 // run applies the entry to one streaming table.
@@ -95,7 +96,7 @@ func (e *Engine) addSource(name string) {
 	if r == nil {
 		return
 	}
-	s.Certified, s.LowWater = r.certified, r.low
+	s.Certified, s.LowWater, s.Agents = r.certified, r.low, &r.agents
 	for i := range e.batches {
 		if e.batches[i].rel == r {
 			s.Batches = append(s.Batches, e.batches[i].b)
@@ -104,7 +105,7 @@ func (e *Engine) addSource(name string) {
 	if r.kind == KindStreaming {
 		for _, c := range e.out.Changes {
 			if c.Table == r.name {
-				s.Batches = append(s.Batches, stream.Batch{Rows: c.Rows, IDs: c.IDs, Revisions: c.Revisions, Deleted: c.Deleted})
+				s.Batches = append(s.Batches, stream.Batch{Rows: c.Rows, IDs: c.IDs, Revisions: c.Revisions, Deleted: c.Deleted, Runs: c.runs})
 			}
 		}
 	}
@@ -124,18 +125,50 @@ func (e *Engine) collect(r *relation, res *stream.Result) {
 			e.counters.RingEvict += s.late.add(x, e.tick)
 		}
 	}
+	for i := range res.Partly { // they count: the list only says where they are missing
+		x := e.refused(r, &res.Partly[i])
+		e.out.Partly = append(e.out.Partly, x)
+		if s := e.cat.find(x.Stream); s != nil && s.late != nil {
+			e.counters.RingEvict += s.late.add(x, e.tick)
+		}
+	}
 	if res.Rows.Len == 0 {
 		return
 	}
 	rows := &column.Batch{Schema: r.schema, Cols: res.Rows.Cols, Len: res.Rows.Len}
 	c := Changes{Table: r.name, Rows: rows, IDs: res.IDs, Revisions: res.Revisions, Deleted: res.Deleted}
 	c.Complete, c.Expected = e.completeness(r, rows.Len)
+	c.claim(res.Runs)
 	e.out.Changes = append(e.out.Changes, c)
 	e.counters.ResultsOut += uint64(rows.Len)
 	if r.query.Mode == plan.Complete {
 		r.results.clear()
 	}
-	e.counters.ResultsEvict += r.results.apply(rows, res.IDs, res.Revisions, res.Deleted)
+	e.counters.ResultsEvict += r.results.apply(rows, res.IDs, res.Revisions, res.Deleted, c.Same)
+}
+
+// claim takes over what the rows of windows claim.
+func (c *Changes) claim(runs []stream.Run) {
+	c.runs = runs
+	from := 0
+	for i := range runs {
+		r := &runs[i]
+		for row := from; row < r.To; row++ {
+			if r.Known {
+				if c.Complete == nil {
+					c.Complete, c.Expected = make([]int32, c.Rows.Len), make([]int32, c.Rows.Len)
+				}
+				c.Complete[row], c.Expected[row] = r.Complete, r.Expected
+			}
+			if r.Same {
+				if c.Same == nil {
+					c.Same = make([]bool, c.Rows.Len)
+				}
+				c.Same[row] = true
+			}
+		}
+		from = r.To
+	}
 }
 
 // completeness is the state of the agents behind a table's certified streams:
@@ -147,8 +180,8 @@ func (e *Engine) completeness(r *relation, n int) (complete, expected []int32) {
 		if s == nil || !s.certified {
 			continue
 		}
-		if !any || s.agentsTotal-s.agentsComplete > x-c {
-			c, x, any = s.agentsComplete, s.agentsTotal, true
+		if !any || s.agents.Expected-s.agents.Complete > x-c {
+			c, x, any = s.agents.Complete, s.agents.Expected, true
 		}
 	}
 	if !any {

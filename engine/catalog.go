@@ -20,11 +20,11 @@ type relation struct {
 	text   string // the statement, to build it again from a snapshot
 
 	// stream
-	certified                   bool
-	low                         int64
-	agentsComplete, agentsTotal int
-	late, rejected              *ring
-	adapt                       adapter
+	certified      bool
+	low            int64
+	agents         stream.Agents
+	late, rejected *ring
+	adapt          adapter
 
 	// static table
 	rows    *column.Batch
@@ -246,6 +246,10 @@ func (e *Engine) Counters() Counters {
 			c.ClosedBytes += p.ClosedBytes
 			c.StateLimited += p.StateLimited
 			c.ClosedEvict += p.ClosedEvict
+			c.LatePartly += p.LatePartly
+			c.Finals += p.Finals
+			c.WindowsEvict += p.WindowsEvict
+			c.Incomplete += p.Incomplete
 		}
 	}
 	return c

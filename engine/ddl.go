@@ -258,6 +258,7 @@ func (e *Engine) compile(r *relation) (*stream.Pipeline, error) {
 	return stream.Compile(r.query, stream.Options{
 		ID: strings.ToLower(r.name), Version: r.version, Table: r.opts, Strict: e.opt.Strict,
 		MaxKeys: e.opt.MaxKeys, MaxStateBytes: e.opt.MaxStateBytes, MaxClosedBytes: e.opt.MaxClosedBytes, ReviseEvery: e.opt.ReviseEvery,
+		FinalRows: e.opt.FinalRows, WindowRows: e.opt.WindowRows, ListPartly: e.opt.RingRows > 0,
 		Static: e.static, StaticVersion: e.staticVersion,
 	})
 }

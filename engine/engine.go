@@ -33,8 +33,14 @@ type StreamBatch struct {
 type Certified struct {
 	Stream                         string
 	LowWater                       int64 // µs
-	AgentsComplete, AgentsExpected int
+	AgentsComplete, AgentsExpected int   // agents that LowWater waits for, and all that are expected
+	// Behind are the expected agents that have not certified up to LowWater, whether it waits for
+	// them or not, sorted by what they certified: a window before that is complete as far as they go.
+	Behind []Behind
 }
+
+// Behind is an agent that has not certified up to the watermark of its stream.
+type Behind = stream.Behind
 
 // Input is one replicated entry.
 type Input struct {
@@ -56,8 +62,13 @@ type Changes struct {
 	Revisions []uint32 // rises with every emission of an id, from 1
 	// Deleted rows (a key expired, a HAVING no longer holds, a fleet total lost a key) carry only their id columns.
 	Deleted []bool
-	// Completeness as of the emission; nil when the stream has no agents.
+	// Completeness as of the emission; nil when the stream has no agents. In a row of a window Complete counts
+	// the expected agents that had certified past it: with Complete = Expected it is final.
 	Complete, Expected []int32
+	// Same marks rows that repeat what was told before: only their completeness is news. nil when none.
+	Same []bool
+
+	runs []stream.Run
 }
 
 // Refused is a row that was not counted: late (window closed), rejected (did not
@@ -65,7 +76,7 @@ type Changes struct {
 type Refused struct {
 	Stream  string
 	Query   string // empty when the stream itself refused it
-	Reason  string // late, future, expression, type, unknown_stream, …
+	Reason  string // late, late_partly, future, expression, type, unknown_stream, …
 	Detail  string // what, where, what to do
 	Time    int64  // event time µs, or 0
 	Origin  Origin
@@ -77,6 +88,7 @@ type Refused struct {
 type Output struct {
 	Changes  []Changes
 	Late     []Refused
+	Partly   []Refused // rows that counted, but not in those of their sliding windows that were closed
 	Rejected []Refused
 	Alerts   []alert.Transition
 	Applied  int // rows accepted by their stream
@@ -94,6 +106,8 @@ type Options struct {
 	MaxKeys        int   // per query: beyond it rows with a new key go to $rejected{state_limit}
 	MaxClosedBytes int64 // per query: closed windows kept for allowed_lateness; beyond it the oldest leave, counted
 	ReviseEvery    int64 // µs of tick time: at most one revision per key and closed window in this time
+	FinalRows      int   // per query and entry: rows emitted again because their window became final; the others wait for the next entry, counted
+	WindowRows     int   // closed windows kept per table for <table>$windows; beyond it the oldest leave, counted
 	// DefaultLateness is the allowed_lateness (µs) of streaming tables that do not say one and
 	// may have one; 0, as Spark has it, is right for replay and tests, 24 hours for a cluster.
 	DefaultLateness int64
@@ -112,6 +126,8 @@ const (
 	DefaultMaxKeys        = 4 << 20
 	DefaultMaxClosedBytes = 256 << 20
 	DefaultReviseEvery    = 10 * 1_000_000
+	DefaultFinalRows      = 50_000
+	DefaultWindowRows     = 1000
 	DefaultMaxAlertAge    = 60 * 1_000_000
 )
 
@@ -133,6 +149,12 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxAlertAge, DefaultMaxAlertAge)
 	if o.MaxKeys == 0 {
 		o.MaxKeys = DefaultMaxKeys
+	}
+	if o.FinalRows == 0 {
+		o.FinalRows = DefaultFinalRows
+	}
+	if o.WindowRows == 0 {
+		o.WindowRows = DefaultWindowRows
 	}
 	return o
 }
@@ -172,6 +194,10 @@ type Counters struct {
 	Received     uint64            // rows handed in
 	Applied      uint64            // rows accepted by their stream
 	Late         uint64            // rows that a query found late (a row counts once per query)
+	LatePartly   uint64            // rows that counted in some of their sliding windows only; not among Late
+	Finals       uint64            // result rows emitted again because their window became final
+	WindowsEvict uint64            // closed windows that WindowRows pushed out of <table>$windows
+	Incomplete   int64             // windows told before every agent was past them, and not final yet, now
 	Rejected     map[string]uint64 // by reason
 	ExtraColumns uint64            // undeclared columns of incoming batches that were ignored
 	ResultsOut   uint64            // result rows emitted

@@ -102,7 +102,11 @@ func TestCertifiedWatermark(t *testing.T) {
 	e := newEngine(t, engine.DefaultOptions(), `CREATE STREAMING TABLE q AS SELECT window.start AS s, count(*) AS n FROM STREAM bus WATERMARK time DELAY OF INTERVAL 10 SECONDS GROUP BY window(time, '1 minute')`)
 	base := 1_700_000_040 * second // a full minute
 	cert := func(in *engine.Input, low int64, complete int) *engine.Input {
-		in.Certified = []engine.Certified{{Stream: "bus", LowWater: low, AgentsComplete: complete, AgentsExpected: 3}}
+		c := engine.Certified{Stream: "bus", LowWater: low, AgentsComplete: complete, AgentsExpected: 3}
+		if complete < 3 {
+			c.Behind = []engine.Behind{{Agent: "away", Reason: "offline", Low: base + 69*second}}
+		}
+		in.Certified = []engine.Certified{c}
 		return in
 	}
 	apply(t, e, cert(busInput(1, 1, busRow{t: base + 5*second, bus: "a"}), base, 3))

@@ -15,7 +15,7 @@ import (
 const MaxQueryRows = 5_000_000
 
 // Query runs a read-only SELECT over static tables, the retained results of
-// streaming tables, <table>$open (what windows that are open now would say), <stream>$late, <stream>$rejected, $rejected, alerts and the
+// streaming tables, <table>$open (what windows that are open now would say), <table>$windows (what became of each window), <stream>$late, <stream>$rejected, $rejected, alerts and the
 // system tables of Options.System. current_timestamp() is the time of the last entry.
 func (e *Engine) Query(sqlText string) (*column.Batch, error) {
 	q, err := sql.ParseSelect(sqlText)
@@ -48,8 +48,11 @@ func (v readable) Relation(name string) (plan.Relation, bool) {
 func (v readable) Names() []string {
 	out := continuous{v.e.cat}.Names()
 	for _, r := range v.e.cat.list {
-		if r.kind == KindStream {
+		switch {
+		case r.kind == KindStream:
 			out = append(out, r.name+"$late", r.name+"$rejected")
+		case r.kind == KindStreaming && r.pipe.Windowed():
+			out = append(out, r.name+"$windows")
 		}
 	}
 	return append(out, RejectedStream, "alerts")
@@ -92,6 +95,9 @@ func (e *Engine) systemTable(name string) (*column.Batch, bool) {
 			if ok {
 				return &column.Batch{Schema: r.schema, Cols: b.Cols, Len: b.Len}, true
 			}
+		}
+		if r != nil && r.kind == KindStreaming && what == "windows" {
+			return e.windows(r)
 		}
 		if r != nil && r.kind == KindStream {
 			switch what {

@@ -102,7 +102,7 @@ func (r *results) len() int { return len(r.at) }
 func (r *results) clear() { *r = *newResults(r.schema, r.max) }
 
 // apply takes the changes of one entry and returns how many rows it pushed out.
-func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del []bool) (evicted uint64) {
+func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del, same []bool) (evicted uint64) {
 	if r.max <= 0 {
 		return 0
 	}
@@ -115,6 +115,11 @@ func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del []bool)
 		case del != nil && del[i]:
 			if known {
 				r.drop(ids[i], slot)
+			}
+			continue
+		case same != nil && same[i]: // nothing new to show, and no reason to push out what is newer
+			if known {
+				r.revs[slot] = revs[i]
 			}
 			continue
 		case !known:
@@ -197,7 +202,7 @@ func (r *results) compact() {
 	b, ids, revs := r.list()
 	next := r.next
 	r.clear()
-	r.apply(b, ids, revs, nil)
+	r.apply(b, ids, revs, nil, nil)
 	r.next = max(next, r.next)
 }
 

@@ -21,10 +21,11 @@ import (
 // The snapshot format, all integers little endian or varint: magic, version,
 // the body in blocks (length, bytes), a block of length 0, length and CRC32C of
 // the body. Version 1 had the length before a body in one piece, and wrote the
-// state of an operator in one piece. A newer version reads older ones.
+// state of an operator in one piece; version 2 did not know which agents are
+// behind and which windows became final. A newer version reads older ones.
 const (
 	snapshotMagic   = "SBXSNAP\n"
-	snapshotVersion = 2
+	snapshotVersion = 3
 	snapshotBlock   = 256 << 10
 	// MaxSnapshotBytes bounds the body of a snapshot.
 	MaxSnapshotBytes = 64 << 30
@@ -247,7 +248,7 @@ func readBody(r io.Reader) ([]byte, uint32, error) {
 	switch version {
 	case 1:
 		err = readPiece(r, &body)
-	case snapshotVersion:
+	case 2, snapshotVersion:
 		err = readBlocks(r, &body)
 	default:
 		err = fmt.Errorf("version %d, this program reads up to %d; use the newer program", version, snapshotVersion)
@@ -362,8 +363,14 @@ func (r *relation) encodeHead(s *stream.Encoder) {
 	case KindStream:
 		s.Bool(r.certified)
 		s.Varint(r.low)
-		s.Varint(int64(r.agentsComplete))
-		s.Varint(int64(r.agentsTotal))
+		s.Varint(int64(r.agents.Complete))
+		s.Varint(int64(r.agents.Expected))
+		s.Uvarint(uint64(len(r.agents.Behind)))
+		for _, b := range r.agents.Behind {
+			s.String(b.Agent)
+			s.String(b.Reason)
+			s.Varint(b.Low)
+		}
 	case KindStatic:
 		s.Uvarint(r.loaded)
 	case KindStreaming:
@@ -417,7 +424,12 @@ func (e *Engine) decodeRelation(d *stream.Decoder) error {
 	switch kind {
 	case KindStream:
 		r.certified, r.low = d.Bool(), d.Varint()
-		r.agentsComplete, r.agentsTotal = int(d.Varint()), int(d.Varint())
+		r.agents.Complete, r.agents.Expected = int(d.Varint()), int(d.Varint())
+		if d.Version() >= 3 {
+			for n := d.Uvarint(); n > 0 && d.Err() == nil; n-- {
+				r.agents.Behind = append(r.agents.Behind, Behind{Agent: d.String(), Reason: d.String(), Low: d.Varint()})
+			}
+		}
 		decodeRing(d, r.late)
 		decodeRing(d, r.rejected)
 	case KindStatic:
@@ -504,6 +516,6 @@ func decodeResults(d *stream.Decoder, r *results) {
 		ids, revs = append(ids, id), append(revs, uint32(d.Uvarint()))
 	}
 	if d.Err() == nil {
-		r.apply(b, ids, revs, nil)
+		r.apply(b, ids, revs, nil, nil)
 	}
 }

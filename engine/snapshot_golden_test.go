@@ -118,6 +118,9 @@ func goldenRun(t testing.TB, e *engine.Engine, from int) string {
 			t.Fatal(err)
 		}
 		for i := range b.Len {
+			if table == "`bus$late`" && b.Cols[3].Str(i) == "late_partly" { // listed since version 3
+				continue
+			}
 			fmt.Fprintf(&s, "%s %v\n", table, b.Row(i))
 		}
 	}

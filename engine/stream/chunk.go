@@ -27,6 +27,8 @@ type chunk struct {
 	ids  []RowID  // nil = by origin and ordinal
 	revs []uint32 // nil = 1
 	del  []bool   // nil = none
+
+	full fullness // of all its rows
 }
 
 // timeRange returns the known range of the times in column t.

@@ -14,7 +14,7 @@ import (
 
 // settle packs the panes whose last window was emitted and that wait for no revision.
 func (o *paneOp) settle() {
-	if o.p.opt.Table.AllowedLateness == 0 || o.emitted == noMark || o.dirty {
+	if o.p.opt.Table.AllowedLateness == 0 || o.emitted == noMark || o.dirty || o.update() {
 		return
 	}
 	for _, pn := range o.panes {
@@ -35,6 +35,7 @@ func (o *paneOp) enforceClosed() {
 	for o.closedBytes > o.p.opt.MaxClosedBytes && drop < len(o.panes) && o.panes[drop].packed != nil {
 		pn := o.panes[drop]
 		o.gaveUp = max(o.gaveUp, o.lastEnd(pn))
+		o.forget(o.gaveUp)
 		o.recycle(pn)
 		o.p.count.ClosedEvict++
 		drop++

@@ -90,9 +90,10 @@ func (e *encoder) rows(b *column.Batch) {
 
 // decoder reads what an encoder wrote; the first error sticks and every later read gives zero.
 type decoder struct {
-	r   *bufio.Reader
-	err error
-	v1  bool // written by version 1, which wrote the state of an operator in one piece
+	r       *bufio.Reader
+	err     error
+	version uint32 // of the snapshot format
+	v1      bool   // written by version 1, which wrote the state of an operator in one piece
 }
 
 func newDecoder(r io.Reader) *decoder { return &decoder{r: bufio.NewReaderSize(r, 64<<10)} }
@@ -255,7 +256,7 @@ type Decoder struct{ d *decoder }
 // NewDecoder returns a decoder of what a version of the snapshot format wrote.
 func NewDecoder(r io.Reader, version uint32) *Decoder {
 	d := newDecoder(r)
-	d.v1 = version == 1
+	d.version, d.v1 = version, version == 1
 	return &Decoder{d}
 }
 
@@ -267,6 +268,9 @@ func (s *Decoder) Bytes() []byte        { return s.d.bytes() }
 func (s *Decoder) Rows(b *column.Batch) { s.d.rows(b) }
 func (s *Decoder) Err() error           { return s.d.err }
 
+// Version is the version of the snapshot format that is read.
+func (s *Decoder) Version() uint32 { return s.d.version }
+
 // saveHead writes the state of a pipeline that belongs to no operator.
 func (p *Pipeline) saveHead(e *encoder) {
 	e.varint(p.wm)
@@ -274,7 +278,7 @@ func (p *Pipeline) saveHead(e *encoder) {
 	e.uvarint(p.index)
 	e.varint(p.tick)
 	e.bool(p.ended)
-	for _, v := range []uint64{p.count.RowsIn, p.count.RowsOut, p.count.Late, p.count.LatePartly, p.count.Failed, p.count.StateLimited, p.count.ClosedEvict, p.count.Expired} {
+	for _, v := range []uint64{p.count.RowsIn, p.count.RowsOut, p.count.Late, p.count.LatePartly, p.count.Failed, p.count.StateLimited, p.count.ClosedEvict, p.count.Expired, p.count.Finals, p.count.WindowsEvict} {
 		e.uvarint(v)
 	}
 	e.int(len(p.marks))
@@ -308,6 +312,9 @@ func (p *Pipeline) Load(s *Decoder) {
 	p.wm, p.age, p.index, p.tick, p.ended = d.varint(), d.varint(), d.uvarint(), d.varint(), d.bool()
 	for _, v := range []*uint64{&p.count.RowsIn, &p.count.RowsOut, &p.count.Late, &p.count.LatePartly, &p.count.Failed, &p.count.StateLimited, &p.count.ClosedEvict, &p.count.Expired} {
 		*v = d.uvarint()
+	}
+	if d.version >= 3 {
+		p.count.Finals, p.count.WindowsEvict = d.uvarint(), d.uvarint()
 	}
 	if d.int() != len(p.marks) {
 		d.fail(errState)

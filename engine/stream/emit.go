@@ -24,6 +24,7 @@ type emitter struct {
 	errs []expr.RowError
 	time *column.Column
 	ord  []int32 // group numbers, for an aggregate above
+	full fullness
 }
 
 func (e *emitter) init(p *Pipeline, s *column.Schema, next operator) {
@@ -31,12 +32,20 @@ func (e *emitter) init(p *Pipeline, s *column.Schema, next operator) {
 	e.time = column.New(column.Of(column.Timestamp), 0)
 }
 
+// claim says what the rows from now on can claim.
+func (e *emitter) claim(f fullness) {
+	if f != e.full {
+		e.flush()
+		e.full = f
+	}
+}
+
 // flush hands on what was built.
 func (e *emitter) flush() {
 	if e.out.Len == 0 {
 		return
 	}
-	e.c = chunk{b: e.out, ids: e.ids, revs: e.revs, time: e.time}
+	e.c = chunk{b: e.out, ids: e.ids, revs: e.revs, time: e.time, full: e.full}
 	if len(e.ord) > 0 {
 		e.c.ids, e.c.time, e.c.ord = nil, nil, e.ord
 	}

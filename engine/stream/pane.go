@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"signalbox/engine/agg"
 	"signalbox/engine/column"
@@ -57,6 +59,16 @@ type paneOp struct {
 	sweeps    uint32
 	overBytes bool
 
+	// What operators see of the windows, and what has to be told again: see windows.go.
+	listed        bool // these windows are those of the query
+	finals        bool // windows that become final are told once more
+	told          []toldWindow
+	nextUntold    int64 // end of the first window of told with rows that say that agents were missing
+	telling       bool  // windows that became final are being told; those that did not fit wait for the next entry
+	forgotten     int64 // every window that ends at or before it was forgotten
+	closedWindows []WindowInfo
+	oldest        int // of closedWindows, once they are full
+
 	closedBytes int64 // of packed panes
 	gaveUp      int64 // windows that end at or before it were given up for the byte budget
 	spare       []spareAccs
@@ -98,7 +110,8 @@ func newPaneOp(p *Pipeline, n *plan.Aggregate, next operator, m *mark) *paneOp {
 			rest = append(rest, k)
 		}
 	}
-	o.emitted, o.revisedAt, o.gaveUp = noMark, noMark, noMark
+	o.emitted, o.revisedAt, o.gaveUp, o.forgotten = noMark, noMark, noMark, noMark
+	o.nextUntold = never
 	o.keys = newKeys(p, rest)
 	o.timeX = n.Keys[o.evPos]
 	o.struct_ = o.timeX.Type().Kind == column.Struct
@@ -203,9 +216,11 @@ func (o *paneOp) dropLate(c *chunk, t *column.Column, sel []int32) []int32 {
 	if !nulls && !o.ranged && (lm != noMark || o.fused) {
 		o.lo = minTime(t.I64, sel, n)
 	}
-	if !nulls && (lm == noMark || o.lo >= limit) {
-		if o.panes2 && lm != noMark {
-			o.countPartly(t, sel, n, lm)
+	several := o.fused && o.spec.Size > o.spec.Slide
+	gaps := o.fused && o.spec.Size < o.spec.Slide // a time may be in no window at all
+	if !nulls && (lm == noMark || o.lo >= limit && !gaps) {
+		if several && lm != noMark {
+			o.partly(c, t, sel, lm)
 		}
 		return sel
 	}
@@ -217,14 +232,14 @@ func (o *paneOp) dropLate(c *chunk, t *column.Column, sel []int32) []int32 {
 			if !o.fused {
 				o.late = append(o.late, r) // NULL is a group of its own, kept until the end
 			}
-		case lm != noMark && t.I64[r] < limit:
+		case lm != noMark && (t.I64[r] < limit || gaps && o.inClosed(t.I64[r], lm)):
 			o.p.late(c, int(r), "")
 		default:
 			o.late = append(o.late, r)
 		}
 	}
-	if o.panes2 && lm != noMark {
-		o.countPartly(t, o.late, n, lm)
+	if several && lm != noMark {
+		o.partly(c, t, o.late, lm)
 	}
 	return o.late
 }
@@ -237,21 +252,54 @@ func (o *paneOp) firstOnTime(lm int64) int64 {
 	if !o.fused {
 		return lm + 1
 	}
-	if o.spec.Size < o.spec.Slide { // a time between two windows is in none: judged when it is distributed
+	if o.spec.Size < o.spec.Slide { // a time between two windows is in none: see inClosed
 		return noMark + 1
 	}
 	// The latest window of t ends at Last(t)+Size; it must be > lm. Last(t) > lm-Size, and starts are multiples of Slide.
 	return o.spec.Last(lm-o.spec.Size) + o.spec.Slide
 }
 
-// countPartly counts rows that some, not all, of their sliding windows could take.
-func (o *paneOp) countPartly(t *column.Column, sel []int32, n int, lm int64) {
-	for i, k := 0, lenOf(sel, n); i < k; i++ {
-		if first := o.spec.Last(t.I64[at(sel, i)]) + o.spec.Slide; first <= lm {
-			o.p.count.LatePartly++
+// inClosed reports whether the one window of a time is closed.
+func (o *paneOp) inClosed(t, lm int64) bool {
+	start := o.spec.Last(t)
+	return t-start < o.spec.Size && start+o.spec.Size <= lm
+}
+
+// partly reports rows that some, not all, of their sliding windows could take: they count.
+func (o *paneOp) partly(c *chunk, t *column.Column, sel []int32, lm int64) {
+	for i, k := 0, lenOf(sel, c.b.Len); i < k; i++ {
+		r := int(at(sel, i))
+		if t.IsNull(r) {
+			continue
+		}
+		first := o.spec.Last(t.I64[r]-o.spec.Size) + o.spec.Slide // of the windows that contain the row
+		if first+o.spec.Size > lm {
+			continue
+		}
+		o.p.count.LatePartly++
+		if o.p.opt.ListPartly {
+			o.p.res.Partly = append(o.p.res.Partly, o.p.refused(c, r, "late_partly", o.missedWindows(first, t.I64[r], lm), nil))
 		}
 	}
 }
+
+// missedWindows says which windows of a row were closed, the earliest first.
+func (o *paneOp) missedWindows(first, t, lm int64) string {
+	const shown = 5
+	closed := (lm-first-o.spec.Size)/o.spec.Slide + 1
+	all := (o.spec.Last(t)-first)/o.spec.Slide + 1
+	text := fmt.Sprintf("closed were %d of its %d windows:", closed, all)
+	for i := range min(closed, shown) {
+		start := first + i*o.spec.Slide
+		text += " [" + instant(start) + ", " + instant(start+o.spec.Size) + ")"
+	}
+	if closed > shown {
+		text += fmt.Sprintf(" and %d more", closed-shown)
+	}
+	return text + "; it counts in the others"
+}
+
+func instant(us int64) string { return time.UnixMicro(us).UTC().Format("2006-01-02T15:04:05.999999Z") }
 
 func minTime(v []int64, sel []int32, n int) int64 {
 	lo := int64(1<<63 - 1)

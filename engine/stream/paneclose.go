@@ -27,10 +27,13 @@ func (o *paneOp) close() {
 		o.emitTouched()
 	}
 	if o.m != nil && o.m.evict != noMark {
-		if !o.update() {
+		if o.update() {
+			o.passed(o.m.evict)
+		} else {
 			o.emitClosed(o.m.evict)
 		}
 		o.revise()
+		o.tellFinal()
 		o.dropClosed(o.m.evict)
 		o.settle()
 	}
@@ -92,10 +95,21 @@ func (o *paneOp) emitClosed(mark int64) {
 	from := o.emitted
 	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {
 		if w.End > from && w.End <= mark && w != nullSpan {
+			f := o.claim(w)
 			o.emitWindow(w, panes, nil)
+			o.first(w, f)
 		}
 	})
 	o.emitted = mark
+}
+
+// claim makes the rows of a window say how complete it is.
+func (o *paneOp) claim(w window.Span) (f fullness) {
+	if o.m != nil {
+		f = o.p.fullness(o.m, w.End)
+	}
+	o.emitB.claim(f)
+	return f
 }
 
 // peek emits the windows that were not emitted yet, as if they closed now.
@@ -112,7 +126,10 @@ func (o *paneOp) peek() {
 // emitAll emits every group of every window (complete mode).
 func (o *paneOp) emitAll() {
 	o.passes++
-	o.windowsOf(o.panes, func(w window.Span, panes []*pane) { o.emitWindow(w, panes, nil) })
+	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {
+		o.claim(w)
+		o.emitWindow(w, panes, nil)
+	})
 	for _, pn := range o.panes {
 		clear(pn.touched)
 	}
@@ -129,7 +146,14 @@ func (o *paneOp) emitTouched() {
 			for _, pn := range panes {
 				o.mask = orWords(o.mask, pn.touched)
 			}
+			if !anyBit(o.mask) {
+				return
+			}
+			f := o.claim(w)
 			o.emitWindow(w, panes, o.mask)
+			if o.emitted != noMark && w.End <= o.emitted {
+				o.revised(w, panes, o.mask, f)
+			}
 		}
 	})
 	for _, pn := range o.panes {
@@ -245,7 +269,10 @@ func (o *paneOp) revision(panes []*pane, g int32) uint32 {
 // emitted, at most every ReviseEvery of tick time.
 func (o *paneOp) revise() {
 	due := o.revisedAt == noMark || o.p.tick-o.revisedAt >= o.p.opt.ReviseEvery || o.p.ended
-	if !o.dirty || !due && !o.losesRevisions() {
+	if due && o.finals && o.nextUntold <= o.p.finalEnd(o.m) {
+		o.telling, o.revisedAt = true, o.p.tick
+	}
+	if !o.dirty || o.update() || !due && !o.losesRevisions() {
 		return
 	}
 	o.dirty, o.revising, o.revisedAt = false, true, o.p.tick
@@ -263,7 +290,9 @@ func (o *paneOp) revise() {
 			for _, pn := range panes {
 				o.unpack(pn)
 			}
+			f := o.claim(w)
 			o.emitWindow(w, panes, o.mask)
+			o.revised(w, panes, o.mask, f)
 		}
 	})
 	for _, pn := range o.panes {
@@ -297,6 +326,7 @@ func (o *paneOp) dropMark(mark int64) int64 {
 // dropClosed forgets panes that no open window needs any more.
 func (o *paneOp) dropClosed(mark int64) {
 	mark = o.dropMark(mark)
+	o.forget(mark)
 	drop := 0
 	for _, pn := range o.panes {
 		if pn.span == nullSpan || o.lastEnd(pn) > mark {

@@ -62,11 +62,15 @@ func (o *paneOp) saveHead(e *encoder) {
 	e.uvarint(uint64(o.sweeps))
 	e.uvarint(uint64(o.passes))
 	e.varint(o.gaveUp)
+	o.saveWindows(e)
 }
 
 func (o *paneOp) load(d *decoder) {
 	o.emitted, o.revisedAt, o.dirty = d.varint(), d.varint(), d.bool()
 	o.sweeps, o.passes, o.gaveUp = uint32(d.uvarint()), uint32(d.uvarint()), d.varint()
+	if d.version >= 3 {
+		o.loadWindows(d)
+	}
 	if d.v1 {
 		loadTable(d, o.keys.table)
 	} else {

@@ -51,7 +51,8 @@ type Pipeline struct {
 	data  bool  // this pass has rows
 	ended bool
 
-	lagging bool // see lags
+	lagging  bool // see lags
+	stateful bool // see Stateful
 
 	seed   [16]byte
 	idbuf  []byte
@@ -104,7 +105,9 @@ func Compile(q *plan.Query, opt Options) (*Pipeline, error) {
 		return nil, err
 	}
 	p.ops = append(p.ops, p.sink)
-	p.lagging = p.lags()
+	p.lagging, p.stateful = p.lags(), p.Stateful()
+	p.slackOf()
+	p.listWindows()
 	if len(p.wms) > 0 {
 		p.wm = 0
 		for _, m := range p.marks {
@@ -157,7 +160,7 @@ func (p *Pipeline) advanceMarks() {
 // Apply runs one entry through the pipeline. The error is the first failing row under Strict.
 func (p *Pipeline) Apply(en *Entry) (*Result, error) {
 	p.index, p.tick = en.Index, en.Time
-	p.res.Late, p.res.Failed = p.res.Late[:0], p.res.Failed[:0]
+	p.res.Late, p.res.Partly, p.res.Failed = p.res.Late[:0], p.res.Partly[:0], p.res.Failed[:0]
 	p.sink.reset()
 	p.data = false
 	if !p.lagging || hasRows(en) {
@@ -241,7 +244,7 @@ func (p *Pipeline) pushSource(s *Source) {
 			continue
 		}
 		if s.Certified {
-			sc.certified, sc.low = true, max(sc.low, s.LowWater)
+			sc.certified, sc.low, sc.agents = true, max(sc.low, s.LowWater), s.Agents
 		}
 		for i := range s.Batches {
 			b := &s.Batches[i]
@@ -336,6 +339,7 @@ func (p *Pipeline) Counters() Counters {
 		}
 		if w, ok := op.(*paneOp); ok {
 			c.ClosedBytes += w.closedBytes
+			c.Incomplete += w.incomplete()
 		}
 	}
 	return c

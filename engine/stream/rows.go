@@ -63,7 +63,7 @@ func (m *multi) send(c *chunk, sel []int32) {
 	if n == 0 {
 		return
 	}
-	m.c = chunk{b: m.out, sel: sel, src: c.src, scan: c.scan}
+	m.c = chunk{b: m.out, sel: sel, src: c.src, scan: c.scan, full: c.full}
 	m.ord = m.ord[:0]
 	for _, r := range m.from {
 		m.ord = append(m.ord, int32(c.ordinal(int(r))))
@@ -243,6 +243,7 @@ type sortOp struct {
 	revs []uint32
 	keys []*column.Column
 	c    chunk
+	full fullness // of the least complete row
 }
 
 func newSortOp(p *Pipeline, n *plan.Sort, next operator) *sortOp {
@@ -250,6 +251,9 @@ func newSortOp(p *Pipeline, n *plan.Sort, next operator) *sortOp {
 }
 
 func (o *sortOp) push(c *chunk) {
+	if o.rows.Len == 0 || c.full.expected-c.full.complete > o.full.expected-o.full.complete {
+		o.full = c.full
+	}
 	takeBatch(o.rows, c.b, c.sel)
 	for i, n := 0, c.rows(); i < n; i++ {
 		r := c.row(i)
@@ -279,7 +283,7 @@ func (o *sortOp) close() {
 	for i, r := range order {
 		ids[i], revs[i] = o.ids[r], o.revs[r]
 	}
-	o.c = chunk{b: sorted, ids: ids, revs: revs}
+	o.c = chunk{b: sorted, ids: ids, revs: revs, full: o.full}
 	o.next.push(&o.c)
 	o.rows, o.ids, o.revs = column.NewBatch(o.rows.Schema, 0), o.ids[:0], o.revs[:0]
 }

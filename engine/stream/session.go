@@ -244,6 +244,9 @@ func (o *sessionOp) emit(mark int64, forget bool) {
 	})
 	e := &o.emitB
 	for _, x := range out {
+		if o.m != nil {
+			e.claim(o.p.fullness(o.m, x.End))
+		}
 		cell := column.Datum{L: []column.Datum{column.I64(x.Start), column.I64(x.End)}}
 		e.out.Cols[o.node.Window].Append(cell)
 		e.keyCells(o.keys.table, x.g, o.rest)

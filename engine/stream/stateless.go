@@ -22,14 +22,34 @@ type scanOp struct {
 	no        int32
 	next      operator
 	certified bool
-	low       int64 // certified low-water mark
+	low       int64   // certified low-water mark
+	agents    *Agents // behind it; the owner of the pipeline hands them in with every entry
+	slack     int64   // see slackOf
 	c         chunk
 }
 
 func (o *scanOp) push(c *chunk) { o.next.push(c) }
 
 func (o *scanOp) pushBatch(b *Batch) {
-	o.c = chunk{b: b.Rows, sel: b.Sel, src: b, scan: o.no, ids: b.IDs, revs: b.Revisions, del: b.Deleted}
+	if len(b.Runs) == 0 {
+		o.pushRows(b, b.Sel, fullness{})
+		return
+	}
+	from := 0
+	for i := range b.Runs { // rows of a streaming table keep what they can claim
+		r := &b.Runs[i]
+		sel := make([]int32, 0, r.To-from)
+		for row := from; row < r.To; row++ {
+			sel = append(sel, int32(row))
+		}
+		if from = r.To; !r.Same || !o.p.stateful { // news about completeness is no news to what adds up
+			o.pushRows(b, sel, r.fullness())
+		}
+	}
+}
+
+func (o *scanOp) pushRows(b *Batch, sel []int32, full fullness) {
+	o.c = chunk{b: b.Rows, sel: sel, src: b, scan: o.no, ids: b.IDs, revs: b.Revisions, del: b.Deleted, full: full}
 	if t := o.node.Out.Time; t >= 0 && t < len(b.Rows.Cols) {
 		o.c.time = b.Rows.Cols[t]
 		o.c.origTime = o.c.time
@@ -185,7 +205,7 @@ func (o *filterOp) pushRevised(c *chunk, cond *column.Column) {
 		r := c.row(i)
 		pass := !cond.IsNull(r) && cond.I64[r] != 0 && !o.ctx.Failed(int32(r))
 		o.gone[r] = c.deleted(r) || !pass
-		if pass || o.gone[r] && (c.deleted(r) || c.revs != nil && c.revs[r] > 1) {
+		if pass || o.gone[r] && (c.deleted(r) || c.revs != nil && c.revs[r] > 1 && !c.full.same) {
 			o.sel = append(o.sel, int32(r))
 		}
 	}
@@ -319,6 +339,7 @@ type sink struct {
 	revs []uint32
 	del  []bool
 	dels int
+	runs []Run
 	own  []*column.Dict // one per column, while a column borrows the dictionary of its rows
 }
 
@@ -339,7 +360,7 @@ func (o *sink) reset() {
 		}
 	}
 	o.rows.Len, o.dels = 0, 0
-	o.ids, o.revs, o.del = o.ids[:0], o.revs[:0], o.del[:0]
+	o.ids, o.revs, o.del, o.runs = o.ids[:0], o.revs[:0], o.del[:0], o.runs[:0]
 }
 
 // maxDict is the number of strings after which a reused dictionary is started
@@ -368,6 +389,7 @@ func (o *sink) push(c *chunk) {
 			o.dels++
 		}
 	}
+	o.runs = addRun(o.runs, c.rows(), c.full)
 	o.p.count.RowsOut += uint64(c.rows())
 }
 
@@ -375,5 +397,9 @@ func (o *sink) finish(res *Result) {
 	res.Rows, res.IDs, res.Revisions, res.Deleted = o.rows, o.ids, o.revs, nil
 	if o.dels > 0 {
 		res.Deleted = o.del
+	}
+	res.Runs = nil
+	if len(o.runs) > 1 || len(o.runs) == 1 && o.runs[0].Known {
+		res.Runs = o.runs
 	}
 }

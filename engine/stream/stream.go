@@ -27,6 +27,8 @@ type Counters struct {
 	RowsOut      uint64 // rows it emitted
 	Late         uint64 // rows whose window was closed
 	LatePartly   uint64 // rows that only some of their sliding windows could still take
+	Finals       uint64 // rows emitted again because their window became final
+	WindowsEvict uint64 // closed windows that WindowRows pushed out of the list of windows
 	Failed       uint64 // rows on which an expression failed
 	StateLimited uint64 // rows refused by MaxKeys or MaxStateBytes
 	ClosedEvict  uint64 // closed windows that the byte budget pushed out
@@ -34,6 +36,7 @@ type Counters struct {
 	Keys         int64  // groups held now
 	StateBytes   int64  // estimate of memory held now
 	ClosedBytes  int64  // of it, closed windows kept for allowed_lateness
+	Incomplete   int64  // windows that were told before every expected agent was past them, now
 }
 
 // Batch is the rows one source hands to a pipeline.
@@ -46,6 +49,7 @@ type Batch struct {
 	IDs       []RowID
 	Revisions []uint32
 	Deleted   []bool
+	Runs      []Run // what the rows of another streaming table can claim; nil = nothing is known
 
 	// MinTime and MaxTime are the range of the event time when Ranged; then no time is NULL and Sel is nil.
 	MinTime, MaxTime int64
@@ -61,6 +65,7 @@ type Source struct {
 	// Certified: LowWater (µs) replaces the observed event times of this source from now on.
 	Certified bool
 	LowWater  int64
+	Agents    *Agents // behind LowWater; must stay as it is until the next entry
 }
 
 // Entry is one step of a pipeline.
@@ -89,7 +94,9 @@ type Result struct {
 	IDs       []RowID
 	Revisions []uint32
 	Deleted   []bool // nil when none
+	Runs      []Run  // what the rows can claim; nil = nothing is known
 	Late      []Refused
+	Partly    []Refused // rows that counted, but not in all their windows; only with ListPartly
 	Failed    []Refused
 }
 
@@ -103,6 +110,9 @@ type Options struct {
 	MaxStateBytes  int64
 	MaxClosedBytes int64
 	ReviseEvery    int64
+	FinalRows      int  // rows emitted again in one entry because their windows became final; a window is never cut
+	WindowRows     int  // closed windows kept for the list of windows
+	ListPartly     bool // report rows that are late for some of their windows
 	// Static evaluates a sub-plan that reads no stream; StaticVersion changes when its rows do.
 	Static        func(n plan.Node) (*column.Batch, error)
 	StaticVersion func(n plan.Node) uint64

@@ -1,0 +1,36 @@
+package engine
+
+import "signalbox/engine/column"
+
+// windowsSchema is the layout of <table>$windows.
+var windowsSchema = &column.Schema{Name: "$windows", Time: 0, Fields: []column.Field{
+	{Name: "start", Type: column.Of(column.Timestamp)}, {Name: "end", Type: column.Of(column.Timestamp)},
+	{Name: "state", Type: column.Of(column.String)}, {Name: "rows", Type: column.Of(column.BigInt)},
+	{Name: "agents_complete", Type: column.Of(column.BigInt)}, {Name: "agents_expected", Type: column.Of(column.BigInt)},
+	{Name: "missing", Type: column.Of(column.String)}, {Name: "revisions", Type: column.Of(column.BigInt)},
+}}
+
+// windows lists the windows of a table, each with the agents that are not past it yet.
+func (e *Engine) windows(r *relation) (*column.Batch, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, name := range r.pipe.Sources() { // after a restore the pipeline has not heard of the agents yet
+		if s := e.cat.find(name); s != nil && s.certified {
+			r.pipe.Know(name, &s.agents)
+		}
+	}
+	list, ok := r.pipe.Windows()
+	if !ok {
+		return nil, false
+	}
+	b := column.NewBatch(windowsSchema, len(list))
+	for i := range list {
+		w := &list[i]
+		complete, expected, missing := column.NullDatum, column.NullDatum, column.NullDatum
+		if w.Known {
+			complete, expected, missing = column.I64(int64(w.Complete)), column.I64(int64(w.Expected)), column.Str(w.Missing)
+		}
+		b.AppendRow(column.I64(w.Start), column.I64(w.End), column.Str(w.State), column.I64(int64(w.Rows)), complete, expected, missing, column.I64(int64(w.Revisions)))
+	}
+	return b, true
+}
