@@ -29,6 +29,7 @@ type Config struct {
 	TickEvery       time.Duration `yaml:"tick_every" default:"500ms" help:"how often time passes in a cluster without readings: idle agents and absent alerts are noticed this late"`
 	IdleTimeout     time.Duration `yaml:"idle_timeout" default:"30s" help:"an agent silent for this long no longer holds watermarks; equal on all nodes"`
 	MaxAgents       int           `yaml:"max_agents" default:"100000" help:"agents the cluster remembers, about 2 KB each; equal on all nodes"`
+	MaxKeys         int           `yaml:"max_keys" default:"1048576" help:"keys of one query: beyond it rows of new keys are rejected as state_limit and the old ones go on; a key costs about 300 bytes, twice that before garbage is collected; equal on all nodes"`
 	OutboxBytes     int64         `yaml:"outbox_bytes" default:"1073741824" help:"results kept for a sink that does not take them, then the oldest are dropped and counted; equal on all nodes"`
 	SnapshotEntries uint64        `yaml:"snapshot_entries" default:"8192" help:"log entries between snapshots: more means a longer replay after a crash"`
 	TrailingEntries uint64        `yaml:"trailing_entries" default:"4096" help:"log entries kept after a snapshot for followers that are a little behind"`
@@ -38,7 +39,7 @@ type Config struct {
 // Defaults returns the configuration with every default filled in.
 func Defaults() Config {
 	return Config{NodeID: "core1", Listen: "127.0.0.1:7400", DataDir: "signalbox-data", Heartbeat: 500 * time.Millisecond,
-		TickEvery: 500 * time.Millisecond, IdleTimeout: 30 * time.Second, MaxAgents: 100_000, OutboxBytes: outbox.DefaultMaxBytes,
+		TickEvery: 500 * time.Millisecond, IdleTimeout: 30 * time.Second, MaxAgents: 100_000, MaxKeys: 1 << 20, OutboxBytes: outbox.DefaultMaxBytes,
 		SnapshotEntries: 8192, TrailingEntries: 4096}
 }
 
@@ -88,8 +89,8 @@ func (c *Config) Validate() error {
 			bad("%s %s: at least %s", d.key, d.v, d.least)
 		}
 	}
-	if c.MaxAgents < 1 || c.OutboxBytes < 1<<20 || c.SnapshotEntries < 1 {
-		bad("max_agents and snapshot_entries must be at least 1, outbox_bytes at least 1048576")
+	if c.MaxAgents < 1 || c.MaxKeys < 1 || c.OutboxBytes < 1<<20 || c.SnapshotEntries < 1 {
+		bad("max_agents, max_keys and snapshot_entries must be at least 1, outbox_bytes at least 1048576")
 	}
 	return errors.Join(errs...)
 }

@@ -79,7 +79,7 @@ func New(cfg Config, opts Options) (*Node, error) {
 		opts.Clock = time.Now
 	}
 	if opts.Engine == nil {
-		opts.Engine = fsm.RealEngine{Options: engineOptions()}
+		opts.Engine = fsm.RealEngine{Options: cfg.engineOptions()}
 	}
 	return &Node{cfg: cfg, opts: opts, peers: peers, tls: sec, started: make(chan struct{})}, nil
 }
@@ -89,8 +89,9 @@ func New(cfg Config, opts Options) (*Node, error) {
 // no key of the configuration, because all nodes must agree on it.
 const lateness = 24 * time.Hour
 
-func engineOptions() engine.Options {
+func (c *Config) engineOptions() engine.Options {
 	o := engine.DefaultOptions()
+	o.MaxKeys = c.MaxKeys
 	o.DefaultLateness = lateness.Microseconds()
 	return o
 }

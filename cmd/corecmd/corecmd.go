@@ -125,6 +125,7 @@ func Run(ctx context.Context, cfg Config, version string, log io.Writer) error {
 	if err := cfg.Core.Validate(); err != nil { // before anything is written
 		return err
 	}
+	limitMemory()
 	release, err := datadir.Lock(cfg.Core.DataDir, "core node "+cfg.Core.NodeID)
 	if err != nil {
 		return err
