@@ -2,6 +2,7 @@ package expr
 
 import (
 	"strconv"
+	"strings"
 
 	"signalbox/engine/column"
 )
@@ -216,7 +217,7 @@ func complexCommon(a, b column.Type, common func(a, b column.Type) (column.Type,
 		fields := make([]column.Field, len(a.Fields))
 		for i := range fields {
 			t, ok := common(a.Fields[i].Type, b.Fields[i].Type)
-			if !ok {
+			if !ok || !strings.EqualFold(a.Fields[i].Name, b.Fields[i].Name) {
 				return column.Type{}, false
 			}
 			fields[i] = column.Field{Name: a.Fields[i].Name, Type: t}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"signalbox/engine/agg"
@@ -24,25 +25,33 @@ type ordinalRef struct {
 type grouping struct {
 	input *binder // over the input of the aggregation
 	texts []string
-	cols  []expr.Expr // the key columns of the output
-	id    expr.Expr   // the grouping id of GROUPING SETS, ROLLUP and CUBE, or nil
+	cols  []expr.Expr         // the key columns of the output
+	id    expr.Expr           // the grouping id of GROUPING SETS, ROLLUP and CUBE, or nil
+	subs  map[sql.Expr]string // the texts of grouping expressions that hold sub-queries
 }
 
 // key finds the grouping expression that e is.
 func (g *grouping) key(e sql.Expr) (expr.Expr, bool) {
-	switch e.(type) {
+	switch e := e.(type) {
 	case *sql.Literal, *sql.Interval:
 		return nil, false
+	case *ordinalRef:
+		if e.late {
+			return nil, false
+		}
 	}
-	if hasSubquery(e) {
-		return nil, false
+	text, known := g.subs[e]
+	if !known {
+		if hasSubquery(e) {
+			return nil, false
+		}
+		probe := *g.input
+		x, err := probe.bind(e)
+		if err != nil {
+			return nil, false
+		}
+		text = x.String()
 	}
-	probe := *g.input
-	x, err := probe.bind(e)
-	if err != nil {
-		return nil, false
-	}
-	text := x.String()
 	for i, t := range g.texts {
 		if t == text {
 			return g.cols[i], true
@@ -83,7 +92,7 @@ func (s *selection) aggregate() error {
 	s.b.rel = input.rel
 	input.clause = "the select list"
 	input.names = nil
-	group := &grouping{input: &input}
+	group := &grouping{input: &input, subs: s.grouped}
 	out := &rel{delay: input.rel.delay}
 	for _, k := range keys {
 		group.texts = append(group.texts, k.String())
@@ -128,6 +137,7 @@ func (s *selection) bindCalls(input *binder, n *Aggregate, out *rel, calls []*sq
 	s.b.calls = map[*sql.Call]expr.Expr{}
 	for _, c := range calls {
 		call, err := input.aggregateCall(c)
+		err = s.usesAlias(err, c, "an aggregate", "LATERAL_COLUMN_ALIAS_IN_AGGREGATE_FUNC")
 		if err != nil && s.a.tolerate(err) {
 			s.b.calls[c] = expr.NewLiteral(column.Type{}, column.NullDatum)
 			continue
@@ -142,6 +152,25 @@ func (s *selection) bindCalls(input *binder, n *Aggregate, out *rel, calls []*sq
 		s.b.calls[c] = expr.NewColumn(len(n.Keys)+at, call.Name, call.Func.Result())
 	}
 	return nil
+}
+
+// usesAlias says it when a name that is not known in a call is one of the select list.
+func (s *selection) usesAlias(err error, c *sql.Call, what, condition string) error {
+	if err == nil || !unresolved(err) {
+		return err
+	}
+	for _, it := range s.items {
+		found := false
+		walk(c, func(e sql.Expr) bool {
+			id, ok := e.(*sql.Ident)
+			found = found || ok && it.Alias != "" && strings.EqualFold(id.Parts[0], it.Alias)
+			return !found
+		})
+		if found {
+			return fail(c.Pos, "UNSUPPORTED_FEATURE."+condition, "0A000", "`%s` is a name of the select list and may not stand in %s; write its expression, or compute it in a sub-query in FROM", it.Alias, what)
+		}
+	}
+	return err
 }
 
 // aggregateCalls lists the aggregates of the SELECT.
@@ -281,14 +310,40 @@ func (s *selection) groupKey(in *binder, e sql.Expr) (expr.Expr, error) {
 			}
 		}
 	}
+	if it, ok := s.namedSubquery(in, e); ok {
+		e = it
+	}
 	x, err := in.bind(e)
 	if err != nil {
 		return nil, err
+	}
+	if hasSubquery(e) {
+		if s.grouped == nil {
+			s.grouped = map[sql.Expr]string{}
+		}
+		s.grouped[e] = x.String()
 	}
 	if x.Type().Kind == column.Map {
 		return nil, fail(e.Position(), "GROUP_EXPRESSION_TYPE_IS_NOT_ORDERABLE", "42822", "a value of type %s cannot be grouped", x.Type())
 	}
 	return x, nil
+}
+
+// namedSubquery finds the item of the select list that holds a sub-query and has the name e.
+func (s *selection) namedSubquery(in *binder, e sql.Expr) (sql.Expr, bool) {
+	id, ok := e.(*sql.Ident)
+	if !ok || len(id.Parts) != 1 {
+		return nil, false
+	}
+	if found, _ := in.rel.lookup(id.Parts); len(found) > 0 {
+		return nil, false
+	}
+	for _, it := range s.items {
+		if strings.EqualFold(it.Alias, id.Parts[0]) && hasSubquery(it.Expr) {
+			return it.Expr, true
+		}
+	}
+	return nil, false
 }
 
 // aggregateCall binds one aggregate over the input of the aggregation.
@@ -334,6 +389,10 @@ func (b *binder) aggregateCall(c *sql.Call) (AggCall, error) {
 		}
 	}
 	b.rel = in.rel
+	if slices.ContainsFunc(bound, holdsOuter) {
+		return out, fail(c.Pos, "UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.CORRELATED_REFERENCE", "0A000",
+			"an aggregate of a sub-query may not use columns of the query around it; it may in WHERE")
+	}
 	for i := range bound {
 		bound[i] = expr.Fold(bound[i]) // an array of percentages is a constant too
 	}
@@ -416,53 +475,4 @@ func direction(k SortKey) string {
 		return s + " NULLS FIRST"
 	}
 	return s + " NULLS LAST"
-}
-
-// expandSets turns ROLLUP, CUBE and GROUPING SETS into sets of keys.
-func expandSets(g *sql.GroupBy, plain []int, add func(sql.Expr) (int, error)) ([][]int, error) {
-	var parts [][]int
-	for _, set := range g.Sets.Sets {
-		var part []int
-		for _, e := range set {
-			i, err := add(e)
-			if err != nil {
-				return nil, err
-			}
-			part = append(part, i)
-		}
-		parts = append(parts, part)
-	}
-	join := func(ps ...[]int) []int {
-		var out []int
-		for _, p := range ps {
-			out = append(out, p...)
-		}
-		return out
-	}
-	var sets [][]int
-	switch g.Sets.Kind {
-	case sql.Rollup:
-		for n := len(parts); n >= 0; n-- {
-			sets = append(sets, join(plain, join(parts[:n]...)))
-		}
-	case sql.Cube:
-		const maxCube = 10
-		if len(parts) > maxCube {
-			return nil, fail(g.Sets.Pos, "QUERY_TOO_LARGE", "54000", "CUBE of %d columns needs too many groupings; at most %d", len(parts), maxCube)
-		}
-		for mask := 1<<len(parts) - 1; mask >= 0; mask-- {
-			set := join(plain)
-			for i, p := range parts {
-				if mask&(1<<(len(parts)-1-i)) != 0 {
-					set = append(set, p...)
-				}
-			}
-			sets = append(sets, set)
-		}
-	default:
-		for _, p := range parts {
-			sets = append(sets, join(plain, p))
-		}
-	}
-	return sets, nil
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 
 	"signalbox/engine/agg"
@@ -27,24 +28,20 @@ func (s *selection) analytics() error {
 		calls = append(calls, findCalls(e, isAnalytic)...)
 	}
 	if len(calls) == 0 {
+		if q := s.sel.Qualify; q != nil {
+			return fail(q.Position(), "QUALIFY_REQUIRES_WINDOW_FUNCTION", "42903", "QUALIFY needs a function with OVER in its condition or in the select list; write WHERE or HAVING")
+		}
 		return nil
 	}
+	qualify := findCalls(s.sel.Qualify, isAnalytic)
 	s.b.clause = "an analytic function"
 	defer func() { s.b.clause = "" }()
 	var nodes []*Analytic
 	var texts []string
 	placed := map[*sql.Call][2]int{}
 	for _, c := range calls {
-		spec, err := s.windowSpec(c.Over, 0)
-		if err != nil {
-			return err
-		}
-		node, text, err := s.b.overNode(spec)
-		if err != nil {
-			return err
-		}
-		call, err := s.b.analyticCall(c, spec, node)
-		if err != nil {
+		call, node, text, err := s.over(c, slices.Contains(qualify, c))
+		if err = s.usesAlias(err, c, "a function with OVER", "LATERAL_COLUMN_ALIAS_IN_WINDOW"); err != nil {
 			return err
 		}
 		at := -1
@@ -61,6 +58,24 @@ func (s *selection) analytics() error {
 		placed[c] = [2]int{at, len(nodes[at].Calls) - 1}
 	}
 	return s.stackAnalytics(nodes, placed, calls)
+}
+
+// over binds one function with OVER; names of the select list are known in QUALIFY.
+func (s *selection) over(c *sql.Call, named bool) (AnalyticCall, *Analytic, string, error) {
+	if named {
+		s.b.names = s.quietNames()
+		defer func() { s.b.names = nil }()
+	}
+	spec, err := s.windowSpec(c.Over, 0)
+	if err != nil {
+		return AnalyticCall{}, nil, "", err
+	}
+	node, text, err := s.b.overNode(spec)
+	if err != nil {
+		return AnalyticCall{}, nil, "", err
+	}
+	call, err := s.b.analyticCall(c, spec, node)
+	return call, node, text, err
 }
 
 // stackAnalytics puts the operators over each other and tells the binder where each call's result is.

@@ -23,6 +23,7 @@ type binder struct {
 
 	// calls are computed below: time windows, aggregates, analytic functions, generators.
 	calls map[*sql.Call]expr.Expr
+	subs  map[sql.Expr]expr.Expr // sub-queries that were joined already
 	// names are the select list so far (lateral column aliases), or all of it for HAVING and ORDER BY.
 	names      []named
 	namesFirst bool
@@ -59,6 +60,9 @@ func (b *binder) bind(e sql.Expr) (expr.Expr, error) {
 		if x, ok := b.calls[c]; ok {
 			return x, nil
 		}
+	}
+	if x, ok := b.subs[e]; ok {
+		return x, nil
 	}
 	if b.group != nil {
 		if x, ok := b.group.key(e); ok {

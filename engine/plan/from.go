@@ -96,9 +96,6 @@ func (a *analyzer) cte(c cte, t *sql.Table) (*rel, error) {
 }
 
 func (a *analyzer) subqueryRelation(s *sql.Subquery, sc scope) (*rel, error) {
-	if s.Lateral {
-		return nil, unsupported(s.Pos, "LATERAL before a sub-query", "write a join with a condition, or LATERAL VIEW explode(…)")
-	}
 	r, err := a.query(s.Query, scope{ctes: sc.ctes, outer: sc.outer, row: sc.row})
 	if err != nil {
 		return nil, err
@@ -230,8 +227,10 @@ func (a *analyzer) values(v *sql.Values, sc scope) (*rel, error) {
 			types[i] = rows[i][c].Type()
 		}
 		t, ok := expr.CommonType(types...)
-		if !ok {
-			return nil, fail(v.Rows[0][c].Position(), "INVALID_INLINE_TABLE.INCOMPATIBLE_TYPES_IN_INLINE_TABLE", "42000", "the values of column %d have no common type", c+1)
+		if !ok || mixesStrings(types) {
+			err := fail(v.Rows[0][c].Position(), "INVALID_INLINE_TABLE.INCOMPATIBLE_TYPES_IN_INLINE_TABLE", "42000", "the values of column %d have no common type", c+1)
+			err.(*expr.Error).Phase = "parse" // Spark's class for it
+			return nil, err
 		}
 		n.Out.Fields = append(n.Out.Fields, column.Field{Name: ordinalName(c), Type: t})
 	}
@@ -254,6 +253,16 @@ func (a *analyzer) values(v *sql.Values, sc scope) (*rel, error) {
 	return newRel(n, "").renamed(v.Alias)
 }
 
+// mixesStrings reports whether a column of VALUES has both strings and others: Spark casts none of them.
+func mixesStrings(types []column.Type) bool {
+	text, other := false, false
+	for _, t := range types {
+		text = text || t.Kind == column.String
+		other = other || t.Kind != column.String && t.Kind != column.Void
+	}
+	return text && other
+}
+
 // lateralView plans LATERAL VIEW explode(…) t AS a, b.
 func (a *analyzer) lateralView(v *sql.LateralView, sc scope) (*rel, error) {
 	in, err := a.from(v.Input, sc)
@@ -266,9 +275,6 @@ func (a *analyzer) lateralView(v *sql.LateralView, sc scope) (*rel, error) {
 
 // tableFunc plans a function in FROM: range, or a generator over constants.
 func (a *analyzer) tableFunc(f *sql.TableFunc, sc scope) (*rel, error) {
-	if f.Lateral {
-		return nil, unsupported(f.Pos, "LATERAL before a function", "write LATERAL VIEW explode(…)")
-	}
 	var r *rel
 	var err error
 	one, _ := a.from(nil, sc)

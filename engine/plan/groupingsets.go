@@ -8,6 +8,80 @@ import (
 	"signalbox/engine/sql"
 )
 
+// MaxGroupings bounds the sets of one GROUP BY: every row is repeated for each.
+const MaxGroupings = 1024
+
+// expandSets turns ROLLUP, CUBE and GROUPING SETS into sets of keys: those of one
+// element of GROUP BY are combined with those of the others.
+func expandSets(g *sql.GroupBy, plain []int, add func(sql.Expr) (int, error)) ([][]int, error) {
+	sets := [][]int{plain}
+	for _, element := range g.Sets {
+		more, err := setsOf(element, add)
+		if err != nil {
+			return nil, err
+		}
+		if sets, err = combined(element.Pos, sets, more); err != nil {
+			return nil, err
+		}
+	}
+	return sets, nil
+}
+
+func combined(pos sql.Pos, a, b [][]int) ([][]int, error) {
+	if len(a)*len(b) > MaxGroupings {
+		return nil, fail(pos, "QUERY_TOO_LARGE", "54000", "GROUP BY has %d sets of keys; at most %d", len(a)*len(b), MaxGroupings)
+	}
+	var out [][]int
+	for _, x := range a {
+		for _, y := range b {
+			out = append(out, slices.Concat(x, y))
+		}
+	}
+	return out, nil
+}
+
+// setsOf lists the sets of one ROLLUP, CUBE or GROUPING SETS.
+func setsOf(g *sql.Groups, add func(sql.Expr) (int, error)) ([][]int, error) {
+	var parts [][]int
+	for _, set := range g.Sets {
+		var part []int
+		for _, e := range set {
+			i, err := add(e)
+			if err != nil {
+				return nil, err
+			}
+			part = append(part, i)
+		}
+		parts = append(parts, part)
+	}
+	var sets [][]int
+	switch g.Kind {
+	case sql.Rollup:
+		for n := len(parts); n >= 0; n-- {
+			sets = append(sets, slices.Concat(parts[:n]...))
+		}
+		return sets, nil
+	case sql.Cube:
+		sets = [][]int{nil}
+		for _, p := range parts {
+			var err error
+			if sets, err = combined(g.Pos, sets, [][]int{p, nil}); err != nil {
+				return nil, err
+			}
+		}
+		return sets, nil
+	}
+	sets = parts
+	for _, nested := range g.Nested {
+		more, err := setsOf(nested, add)
+		if err != nil {
+			return nil, err
+		}
+		sets = append(sets, more...)
+	}
+	return sets, nil
+}
+
 // repeatSets repeats every row for each set of GROUPING SETS, ROLLUP or CUBE. A
 // key that is not in a set is NULL there; the number of the set is one more key.
 // It returns the keys over the repeated rows.

@@ -19,8 +19,8 @@ func (a *analyzer) join(j *sql.Join, sc scope) (*rel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f, ok := j.Right.(*sql.TableFunc); ok && f.Lateral && isGenerator(f.Call) {
-		return a.lateralGenerator(left, f, j, sc)
+	if isLateral(j.Right) {
+		return a.lateral(left, j, sc)
 	}
 	right, err := a.from(j.Right, sc)
 	if err != nil {
@@ -36,37 +36,23 @@ func (a *analyzer) join(j *sql.Join, sc scope) (*rel, error) {
 			return nil, err
 		}
 	}
-	if j.On != nil {
-		if hasSubquery(j.On) {
-			return nil, unsupported(j.On.Position(), "a sub-query in ON", "write it in WHERE, or join the sub-query")
-		}
-		if isNullLiteral(j.On) {
-			return nil, fail(j.On.Position(), "JOIN_CONDITION_IS_NOT_BOOLEAN_TYPE", "42K0E", "the condition of a join must be BOOLEAN, not an untyped NULL")
-		}
-		for _, c := range conjuncts(j.On) {
-			if err := m.add(c); err != nil {
+	if err := m.on(j); err != nil {
+		return nil, err
+	}
+	out, err := m.join(joinKinds[j.Kind], j.Pos)
+	if err == nil && len(m.after) > 0 {
+		b := &binder{a: a, scope: sc, rel: out, clause: "ON"}
+		for _, c := range m.after {
+			if err := b.filter(c); err != nil {
 				return nil, err
 			}
 		}
+		out = b.rel
 	}
-	out, err := m.join(joinKinds[j.Kind], j.Pos)
 	if err != nil || len(using) == 0 {
 		return out, err
 	}
 	return a.mergeUsing(out, using, left.width(), joinKinds[j.Kind], j.Pos)
-}
-
-// lateralGenerator plans FROM t, LATERAL explode(t.a) AS u(x): the same as LATERAL VIEW.
-func (a *analyzer) lateralGenerator(left *rel, f *sql.TableFunc, j *sql.Join, sc scope) (*rel, error) {
-	if j.On != nil || len(j.Using) > 0 || j.Kind != sql.CrossJoin && j.Kind != sql.InnerJoin && j.Kind != sql.LeftJoin {
-		return nil, unsupported(f.Pos, "a condition on LATERAL "+f.Call.Name, "write it in WHERE")
-	}
-	table, names := "", []string(nil)
-	if f.Alias != nil {
-		table, names = f.Alias.Name, f.Alias.Columns
-	}
-	b := &binder{a: a, scope: sc, rel: left, clause: "LATERAL"}
-	return b.explode(f.Call, j.Kind == sql.LeftJoin, table, names)
 }
 
 func commonNames(left, right *rel) []string {
@@ -87,11 +73,48 @@ type matcher struct {
 	scope       scope
 	left, right *rel
 	node        Join
+	subs        []attached // answers of the sub-queries of the condition
+	after       []sql.Expr // conditions for a filter over the join
 }
 
 // both is the relation a condition sees: left columns, then right.
 func (m *matcher) both() *rel {
 	return &rel{attrs: append(append([]attr(nil), m.left.attrs...), m.right.attrs...)}
+}
+
+// on takes the condition of a join.
+func (m *matcher) on(j *sql.Join) error {
+	if j.On == nil {
+		return nil
+	}
+	if isNullLiteral(j.On) {
+		return fail(j.On.Position(), "JOIN_CONDITION_IS_NOT_BOOLEAN_TYPE", "42K0E", "the condition of a join must be BOOLEAN, not an untyped NULL")
+	}
+	var plain []sql.Expr
+	for _, c := range conjuncts(j.On) {
+		switch {
+		case !hasSubquery(c):
+			plain = append(plain, c)
+			continue
+		case j.Kind == sql.InnerJoin || j.Kind == sql.CrossJoin:
+			probe := *m
+			if err := probe.attach(c); err != nil {
+				return err
+			}
+			m.after = append(m.after, c)
+			continue
+		}
+		if err := m.attach(c); err != nil {
+			return err
+		}
+		plain = append(plain, c)
+	}
+	for _, c := range plain {
+		if err := m.add(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // add takes one conjunct of the condition.
@@ -102,7 +125,7 @@ func (m *matcher) add(c sql.Expr) error {
 			return m.equal(b.Pos, l, r, b.Op == "<=>")
 		}
 	}
-	on := &binder{a: m.a, scope: m.scope, rel: m.both(), clause: "ON"}
+	on := &binder{a: m.a, scope: m.scope, rel: m.both(), clause: "ON", subs: m.answers()}
 	x, err := on.bind(c)
 	if err != nil {
 		return err
@@ -145,6 +168,9 @@ func (m *matcher) sides(b *sql.Binary) (l, r expr.Expr, ok bool) {
 
 // oneSide binds e over one side if it reads columns of that side only (and at least one).
 func (m *matcher) oneSide(side, other *rel, e sql.Expr) (expr.Expr, bool) {
+	if hasSubquery(e) {
+		return nil, false
+	}
 	on := &binder{a: m.a, scope: m.scope, rel: side, clause: "ON"}
 	x, err := on.bind(e)
 	if err != nil || isConstant(x) {

@@ -12,6 +12,7 @@ import (
 // that the sub-query does not know are looked up there and become placeholders.
 type outerRow struct {
 	around *binder
+	beyond *outerRow // around that one: for LATERAL in a sub-query
 	params []Param
 }
 
@@ -22,7 +23,7 @@ func (o *outerRow) find(e *sql.Ident) (expr.Expr, bool, error) {
 	}
 	found, used := o.around.rel.lookup(e.Parts)
 	if len(found) == 0 {
-		return nil, false, nil
+		return o.beyond.find(e)
 	}
 	if len(found) > 1 {
 		return nil, false, ambiguous(e, o.around.rel, found)

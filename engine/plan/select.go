@@ -24,6 +24,8 @@ type selection struct {
 	scope scope
 	b     *binder // over the relation as it grows: FROM, WHERE, windows, aggregates, analytics
 	items []sql.SelectItem
+	// grouped are the grouping expressions that hold sub-queries, with their bound text.
+	grouped map[sql.Expr]string
 }
 
 // selectQuery plans SELECT … with the ORDER BY of the query around it.
@@ -236,11 +238,16 @@ func (s *selection) groupExprs() []sql.Expr {
 	if g == nil {
 		return nil
 	}
-	out := append([]sql.Expr(nil), g.Exprs...)
-	if g.Sets != nil {
-		for _, set := range g.Sets.Sets {
+	return append(append([]sql.Expr(nil), g.Exprs...), setExprs(g.Sets)...)
+}
+
+func setExprs(sets []*sql.Groups) []sql.Expr {
+	var out []sql.Expr
+	for _, g := range sets {
+		for _, set := range g.Sets {
 			out = append(out, set...)
 		}
+		out = append(out, setExprs(g.Nested)...)
 	}
 	return out
 }
@@ -277,17 +284,12 @@ func (s *selection) quietNames() []named {
 // generators puts the explode(…) of the select list over the relation.
 func (s *selection) generators() error {
 	var items []sql.SelectItem
-	found := false
 	for _, it := range s.items {
 		c, ok := it.Expr.(*sql.Call)
 		if !ok || !isGenerator(c) {
 			items = append(items, it)
 			continue
 		}
-		if found {
-			return fail(it.Pos, "UNSUPPORTED_GENERATOR.MULTI_GENERATOR", "42K0E", "a select list may have one %s(…) only; use LATERAL VIEW for the others", c.Name)
-		}
-		found = true
 		names := it.Aliases
 		if it.Alias != "" {
 			names = []string{it.Alias}

@@ -26,6 +26,9 @@ func (b *binder) subqueryFilter(c sql.Expr) (bool, error) {
 }
 
 func inOperands(x sql.Expr) []sql.Expr {
+	if c, ok := x.(*sql.Call); ok && c.Name == "struct" {
+		return unalias(c.Args)
+	}
 	if row, ok := x.(*sql.Row); ok {
 		return row.Items
 	}
@@ -275,6 +278,10 @@ func (b *binder) scalarSubquery(e *sql.ScalarSubquery) (expr.Expr, error) {
 	in, err := b.takeApart(e.Query, func(sel *sql.Select) bool { return sel.GroupBy == nil && !sel.Distinct })
 	if err != nil {
 		return nil, err
+	}
+	if (b.clause == "ON" || b.clause == "ORDER BY") && (in.sel != nil || len(in.params) > 0) {
+		return nil, fail(e.Pos, "UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.UNSUPPORTED_CORRELATED_SCALAR_SUBQUERY", "0A000",
+			"a sub-query in %s that is a value may not use columns of the query around it; compute it in the select list of a sub-query in FROM", b.clause)
 	}
 	if in.sel != nil {
 		return b.correlatedScalar(e, in)

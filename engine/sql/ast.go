@@ -154,9 +154,9 @@ type SelectItem struct {
 // GroupBy is the GROUP BY clause.
 type GroupBy struct {
 	Pos
-	All   bool    // GROUP BY ALL
-	Exprs []Expr  // grouping expressions (or ordinals, or aliases) in order
-	Sets  *Groups // nil = plain
+	All   bool      // GROUP BY ALL
+	Exprs []Expr    // grouping expressions (or ordinals, or aliases) in order
+	Sets  []*Groups // their sets are combined with each other and with Exprs
 }
 
 // GroupsKind tells the grouping analytics apart.
@@ -172,8 +172,9 @@ const (
 // Groups is GROUPING SETS ((a, b), (a), ()), ROLLUP (a, b) or CUBE (a, b).
 type Groups struct {
 	Pos
-	Kind GroupsKind
-	Sets [][]Expr
+	Kind   GroupsKind
+	Sets   [][]Expr
+	Nested []*Groups // in GROUPING SETS: their sets stand beside Sets
 }
 
 // NamedWindow is one entry of the WINDOW clause.
@@ -228,7 +229,7 @@ type SortItem struct {
 	NullsFirst bool
 }
 
-// Relation is one of *Table, *Subquery, *Values, *TableFunc, *Join, *LateralView, *ParenRelation.
+// Relation is one of *Table, *Subquery, *Values, *TableFunc, *Join, *LateralView, *ParenRelation, *Pivot, *Unpivot.
 type Relation interface {
 	Position() Pos
 	relation()
@@ -329,6 +330,43 @@ type LateralView struct {
 	Columns []string
 }
 
+// Pivot is input PIVOT (aggregates FOR column IN (values)) [AS name]: one column for each value and aggregate.
+type Pivot struct {
+	Pos
+	Input  Relation
+	Items  []SelectItem // the aggregates
+	For    []Expr       // *Ident
+	Values []PivotValue
+	Alias  *TableAlias
+}
+
+// PivotValue is one entry of IN: as many values as FOR has columns, perhaps named.
+type PivotValue struct {
+	Pos
+	Exprs []Expr
+	Name  string
+}
+
+// Unpivot is input UNPIVOT [INCLUDE NULLS] (values FOR name IN (columns)) [AS name]: one row for each group of columns.
+type Unpivot struct {
+	Pos
+	Input   Relation
+	Nulls   bool     // INCLUDE NULLS
+	Values  []string // names of the columns with the values
+	Name    string   // name of the column with the name
+	Columns []UnpivotColumn
+	Alias   *TableAlias
+}
+
+// UnpivotColumn is one entry of IN: as many columns as Values has names, perhaps renamed.
+type UnpivotColumn struct {
+	Pos
+	Exprs []Expr // *Ident
+	Name  string
+}
+
+func (*Pivot) relation()         {}
+func (*Unpivot) relation()       {}
 func (*Table) relation()         {}
 func (*Subquery) relation()      {}
 func (*ParenRelation) relation() {}

@@ -265,16 +265,21 @@ func (w *writer) groupBy(g *GroupBy) {
 		return
 	}
 	w.exprs(g.Exprs)
-	if g.Sets == nil {
-		return
+	if len(g.Exprs) > 0 && len(g.Sets) > 0 {
+		w.put(", ")
 	}
-	if len(g.Exprs) > 0 {
-		w.put(" ")
-	}
-	w.put(string(g.Sets.Kind), " (")
-	w.list(len(g.Sets.Sets), func(i int) {
+	w.list(len(g.Sets), func(i int) { w.groups(g.Sets[i]) })
+}
+
+func (w *writer) groups(g *Groups) {
+	w.put(string(g.Kind), " (")
+	w.list(len(g.Sets)+len(g.Nested), func(i int) {
+		if i >= len(g.Sets) {
+			w.groups(g.Nested[i-len(g.Sets)])
+			return
+		}
 		w.put("(")
-		w.exprs(g.Sets.Sets[i])
+		w.exprs(g.Sets[i])
 		w.put(")")
 	})
 	w.put(")")

@@ -285,10 +285,7 @@ func (p *parser) groupBy() *GroupBy {
 	}
 	p.comma(func() {
 		if sets := p.groups(); sets != nil {
-			if len(g.Exprs) > 0 || g.Sets != nil || p.peek().op(",") {
-				p.unsupported(sets.Pos, string(sets.Kind)+" beside other grouping expressions", "write one GROUPING SETS (…) with every combination")
-			}
-			g.Sets = sets
+			g.Sets = append(g.Sets, sets)
 			return
 		}
 		g.Exprs = append(g.Exprs, p.expr())
@@ -298,11 +295,13 @@ func (p *parser) groupBy() *GroupBy {
 	}
 	switch pos := p.peek().pos; {
 	case p.acceptAll("WITH", "ROLLUP"):
-		g.Sets, g.Exprs = &Groups{Pos: pos, Kind: Rollup, Sets: single(g.Exprs)}, nil
+		g.Sets, g.Exprs = []*Groups{{Pos: pos, Kind: Rollup, Sets: single(g.Exprs)}}, nil
 	case p.acceptAll("WITH", "CUBE"):
-		g.Sets, g.Exprs = &Groups{Pos: pos, Kind: Cube, Sets: single(g.Exprs)}, nil
+		g.Sets, g.Exprs = []*Groups{{Pos: pos, Kind: Cube, Sets: single(g.Exprs)}}, nil
 	case p.peek().is("GROUPING"):
-		g.Sets, g.Exprs = p.groups(), nil
+		if sets := p.groups(); sets != nil {
+			g.Sets, g.Exprs = []*Groups{sets}, nil
+		}
 	}
 	return g
 }
@@ -332,19 +331,19 @@ func (p *parser) groups() *Groups {
 		return nil
 	}
 	p.expectOp("(")
+	p.enter()
+	defer p.leave()
 	p.comma(func() {
-		if t := p.peek(); p.groupsAhead() {
-			p.unsupported(t.pos, "nested "+strings.ToUpper(t.val), "write out the sets")
+		if g.Kind == GroupingSets {
+			if nested := p.groups(); nested != nil {
+				g.Nested = append(g.Nested, nested)
+				return
+			}
 		}
 		g.Sets = append(g.Sets, p.groupingSet())
 	})
 	p.expectOp(")")
 	return g
-}
-
-func (p *parser) groupsAhead() bool {
-	t := p.peek()
-	return (t.is("ROLLUP") || t.is("CUBE")) && p.ahead(1).op("(") || t.is("GROUPING") && p.ahead(1).is("SETS")
 }
 
 func (p *parser) groupingSet() []Expr {

@@ -77,6 +77,15 @@ func (k *kids) sorts(items []SortItem) {
 	}
 }
 
+func (k *kids) groups(sets []*Groups) {
+	for _, g := range sets {
+		for _, set := range g.Sets {
+			k.exprs(set...)
+		}
+		k.groups(g.Nested)
+	}
+}
+
 func (k *kids) ofSelect(s *Select) {
 	for i := range s.Items {
 		k.exprs(s.Items[i].Expr)
@@ -87,11 +96,7 @@ func (k *kids) ofSelect(s *Select) {
 	k.exprs(s.Where)
 	if g := s.GroupBy; g != nil {
 		k.exprs(g.Exprs...)
-		if g.Sets != nil {
-			for _, set := range g.Sets.Sets {
-				k.exprs(set...)
-			}
-		}
+		k.groups(g.Sets)
 	}
 	k.exprs(s.Having, s.Qualify)
 	for i := range s.Windows {
@@ -133,6 +138,20 @@ func (k *kids) ofRelation(r Relation) {
 		k.node(r.Left)
 		k.node(r.Right)
 		k.exprs(r.On)
+	case *Pivot:
+		k.node(r.Input)
+		for i := range r.Items {
+			k.exprs(r.Items[i].Expr)
+		}
+		k.exprs(r.For...)
+		for i := range r.Values {
+			k.exprs(r.Values[i].Exprs...)
+		}
+	case *Unpivot:
+		k.node(r.Input)
+		for i := range r.Columns {
+			k.exprs(r.Columns[i].Exprs...)
+		}
 	case *LateralView:
 		if r.Input != nil {
 			k.node(r.Input)
