@@ -12,6 +12,7 @@ import (
 	"signalbox/edge/session"
 	"signalbox/edge/spool"
 	"signalbox/edge/wire"
+	"signalbox/engine/column"
 )
 
 // Bounds of a group of messages that is decoded and made durable together.
@@ -61,10 +62,10 @@ type loop struct {
 
 // group is what one round of ingest took from the source.
 type group struct {
-	msgs    []mqtt.Message
-	part    part
-	urgent  bool
-	refused bool // it was too large and is a rejected row now
+	msgs   []mqtt.Message
+	part   part
+	urgent bool
+	rest   []*column.Batch // what comes in further records
 }
 
 // ingest takes what the source has queued, decodes it and makes it durable. While
@@ -143,11 +144,7 @@ func (a *Agent) decode(msgs []mqtt.Message) *group {
 func (a *Agent) store(g *group) {
 	l := &a.loop
 	if g.part.payload == nil {
-		fs, err := frames(&l.encoder, g.part.batches)
-		if err == nil {
-			g.part.payload, err = wire.AppendBatch(nil, &wire.Batch{Received: g.part.received, Frames: fs})
-		}
-		if err != nil {
+		if err := a.encode(g); err != nil {
 			a.tooLarge(g, err)
 			return
 		}
@@ -162,36 +159,19 @@ func (a *Agent) store(g *group) {
 	case err == nil:
 	case errors.Is(err, spool.ErrDropped): // the declared policy: counted, reported as a gap, acknowledged
 		l.committing = false
-		a.source.Ack(g.msgs)
-		a.again()
+		a.next(g)
 	case errors.Is(err, spool.ErrFull): // not acknowledged: the broker keeps what comes after
 		l.committing, l.blocked, l.space = false, g, space
 	case errors.Is(err, spool.ErrTooLarge):
 		l.committing = false
-		g.part.payload = nil
+		if a.halve(g) {
+			a.store(g)
+			return
+		}
 		a.tooLarge(g, err)
 	default:
 		l.failed = err
 	}
-}
-
-// tooLarge refuses a message that no batch can carry: as a rejected row it is acknowledged like any other.
-func (a *Agent) tooLarge(g *group, err error) {
-	l := &a.loop
-	if len(g.msgs) > 1 {
-		l.failed = fmt.Errorf("edge: %d messages do not fit a batch: %w: set batch_readings lower", len(g.msgs), err)
-		return
-	}
-	if g.refused {
-		l.failed = fmt.Errorf("edge: not even the refusal of a message fits a batch: %w", err)
-		return
-	}
-	m := &g.msgs[0]
-	a.decoder.Refuse(m.Topic, m.Payload, m.Received, decode.Oversized, err.Error())
-	l.received -= uint64(g.part.rows) - 1
-	l.rejected++
-	g.refused, g.part.rows, g.part.batches = true, 1, a.decoder.Take()
-	a.store(g)
 }
 
 func (a *Agent) stored(g *group, number uint64, err error) {
@@ -201,13 +181,24 @@ func (a *Agent) stored(g *group, number uint64, err error) {
 		l.failed = err
 		return
 	}
-	a.source.Ack(g.msgs)
 	g.part.number = number
 	if l.tail.empty() && a.cfg.Linger > 0 {
 		l.linger.Reset(a.cfg.Linger)
 	}
 	l.tail.add(g.part)
 	l.due = l.due || a.cfg.Linger == 0 || g.urgent || l.tail.rows >= a.cfg.BatchReadings
+	a.next(g)
+}
+
+// next goes on after a record of a group is taken care of: with the rest of it, or with an acknowledgement to the broker.
+func (a *Agent) next(g *group) {
+	if len(g.rest) > 0 {
+		g.part = part{at: g.part.at, oldest: g.part.oldest, batches: g.rest, rows: rowsOf(g.rest)}
+		g.rest = nil
+		a.store(g)
+		return
+	}
+	a.source.Ack(g.msgs)
 	a.seal()
 	a.again()
 }
@@ -222,10 +213,9 @@ func (a *Agent) hasBacklog() bool { return a.loop.backlog || len(a.loop.held) > 
 
 // sealGroup seals a fresh group: one fsync makes readings durable and the batch final.
 func (a *Agent) sealGroup(g *group) bool {
-	fs, err := frames(&a.loop.encoder, g.part.batches)
+	fs, err := pack(&a.loop.encoder, g.part.batches)
 	if err != nil {
-		a.tooLarge(g, err)
-		return true
+		return false // more than one batch: by way of the disk
 	}
 	a.loop.committing, a.loop.number, a.loop.oldest = true, a.spool.NextNumber(), g.part.oldest
 	body := wire.Batch{Lane: wire.Live, Received: g.part.received, Frames: fs}
@@ -326,14 +316,45 @@ func (a *Agent) seal() {
 // sealTail seals the oldest of the live readings.
 func (a *Agent) sealTail() {
 	l := &a.loop
-	var m merger
+	list, n, err := a.gather()
+	var fs [][]byte
+	if err == nil {
+		fs, err = pack(&l.encoder, list)
+	}
+	if errors.Is(err, errTooMuch) { // together; each alone was made to fit
+		n = 1
+		if list, err = l.tail.parts[0].read(&l.readers); err == nil {
+			fs, err = pack(&l.encoder, list)
+		}
+	}
+	if err != nil {
+		l.failed = fmt.Errorf("edge: live readings: %w", err)
+		return
+	}
 	var consumes spool.Ranges
-	received, n, size := int64(0), 0, 0
-	for parts := l.tail.parts; n < len(parts) && (n == 0 || m.rows+parts[n].rows <= 2*a.cfg.BatchReadings && size+parts[n].size <= a.groupBytes()); n++ {
-		batches, err := parts[n].read(&l.readers)
+	received, rows := int64(0), 0
+	for i := range l.tail.parts[:n] {
+		p := &l.tail.parts[i]
+		consumes = consumes.AddNumber(p.number)
+		received = max(received, l.clock.stamp(p.at))
+		rows += p.rows
+	}
+	if !a.sealBatch(wire.Batch{Lane: wire.Live, Received: received, Frames: fs}, rows, 0, consumes, nil, n < len(l.tail.parts)) {
+		return
+	}
+	l.tail.drop(n)
+	l.due = true // those that are left have waited as long
+	a.tailChanged()
+}
+
+// gather merges the readings of the oldest parts, as many as a batch should have.
+func (a *Agent) gather() (list []*column.Batch, n int, err error) {
+	var m merger
+	size := 0
+	for parts := a.loop.tail.parts; n < len(parts) && (n == 0 || m.rows+parts[n].rows <= 2*a.cfg.BatchReadings && size+parts[n].size <= a.groupBytes()); n++ {
+		batches, err := parts[n].read(&a.loop.readers)
 		if err != nil {
-			l.failed = fmt.Errorf("edge: record %d of the spool, kept in memory: %w", parts[n].number, err)
-			return
+			return nil, 0, fmt.Errorf("record %d of the spool, as it is kept in memory: %w", parts[n].number, err)
 		}
 		if n > 0 && len(m.list)+len(batches) > groupFrames {
 			break
@@ -342,20 +363,8 @@ func (a *Agent) sealTail() {
 			m.add(b)
 		}
 		size += parts[n].size
-		consumes = consumes.AddNumber(parts[n].number)
-		received = max(received, l.clock.stamp(parts[n].at))
 	}
-	fs, err := frames(&l.encoder, m.list)
-	if err != nil {
-		l.failed = err
-		return
-	}
-	if !a.sealBatch(wire.Batch{Lane: wire.Live, Received: received, Frames: fs}, m.rows, 0, consumes, nil, n < len(l.tail.parts)) {
-		return
-	}
-	l.tail.drop(n)
-	l.due = true // those that are left have waited as long
-	a.tailChanged()
+	return m.list, n, nil
 }
 
 // sealBacklog reads older readings back and seals some.
@@ -392,43 +401,51 @@ func (a *Agent) sealBacklog() {
 
 // rebuild makes one batch of records that were read back. What has no room in it is returned.
 func (a *Agent) rebuild(data []spool.Data) (b wire.Batch, rows int, consumes spool.Ranges, rest []spool.Data, err error) {
+	b, rows, list, n := a.join(data)
+	b.Frames, err = pack(&a.loop.encoder, list)
+	if errors.Is(err, errTooMuch) && n > 1 { // together; each alone was made to fit
+		b, rows, list, n = a.join(data[:1])
+		b.Frames, err = pack(&a.loop.encoder, list)
+	}
+	for _, d := range data[:n] {
+		consumes = consumes.AddNumber(d.Number)
+	}
+	return b, rows, consumes, data[n:], err
+}
+
+// join merges records; a single one is left as it is. It says how many it took.
+func (a *Agent) join(data []spool.Data) (b wire.Batch, rows int, list []*column.Batch, n int) {
+	l := &a.loop
 	var m merger
 	b.Lane = wire.Backlog
-	for i, d := range data {
-		if len(b.Gaps) == wire.MaxGaps {
-			rest = data[i:]
-			break
-		}
+	for ; n < len(data) && len(b.Gaps) < wire.MaxGaps; n++ {
+		d := &data[n]
 		if d.Gap != nil {
 			b.Gaps = append(b.Gaps, *d.Gap)
 			continue
 		}
-		part, err := wire.DecodeBatch(d.Payload)
-		if err != nil {
-			return b, 0, nil, nil, fmt.Errorf("edge: record %d of the spool: %w", d.Number, err)
+		p := part{payload: d.Payload}
+		batches, err := p.read(&l.readers)
+		if err != nil { // its CRC was right, so a bug wrote it: it must not stop what comes after it
+			a.log.Error("a record of the spool cannot be read; it is reported as a gap", "record", d.Number, "readings", d.Readings, "error", err)
+			b.Gaps = append(b.Gaps, wire.Gap{Reason: "unreadable", From: d.MinTime, To: d.Received, Readings: uint64(d.Readings)})
 		}
-		if i > 0 && len(m.list)+len(part.Frames) > wire.MaxFramesPerBatch {
-			rest = data[i:]
+		if n > 0 && len(m.list)+len(batches) > wire.MaxFramesPerBatch {
 			break
 		}
-		for _, f := range part.Frames {
-			rowsOf, err := a.loop.readers.Decode(f, wire.DecodeOptions{})
-			if err != nil {
-				return b, 0, nil, nil, fmt.Errorf("edge: record %d of the spool: %w", d.Number, err)
-			}
-			m.add(rowsOf)
+		if len(data) == 1 {
+			m.list = batches
+		}
+		for i := 0; i < len(batches) && len(data) > 1; i++ {
+			m.add(batches[i])
 		}
 		rows += d.Readings
-		b.Received = max(b.Received, a.loop.clock.corrected(d.Number, d.Received))
+		b.Received = max(b.Received, l.clock.corrected(d.Number, d.Received))
 	}
 	if b.Received == 0 {
-		b.Received = a.loop.clock.stamp(time.Now())
+		b.Received = l.clock.stamp(time.Now())
 	}
-	for _, d := range data[:len(data)-len(rest)] {
-		consumes = consumes.AddNumber(d.Number)
-	}
-	b.Frames, err = frames(&a.loop.encoder, m.list)
-	return b, rows, consumes, rest, err
+	return b, rows, m.list, n
 }
 
 // retry goes on after space came back.

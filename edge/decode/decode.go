@@ -72,7 +72,7 @@ func New(mappings []Mapping) (*Decoder, error) {
 		}
 		d.maps = append(d.maps, m)
 		if !m.json && d.lines[m.unit] == nil {
-			d.lines[m.unit] = lineproto.NewDecoder(lineproto.DecoderOptions{Unit: m.unit, OnError: d.refusedLine})
+			d.lines[m.unit] = lineproto.NewDecoder(lineproto.DecoderOptions{Reserved: '$', Unit: m.unit, OnError: d.refusedLine})
 		}
 	}
 	d.open = make([]*column.Batch, len(d.maps))
@@ -109,6 +109,8 @@ func (d *Decoder) message(payload []byte) {
 			continue
 		case len(payload) > m.max:
 			d.reject("", Oversized, fmt.Sprintf("payload of %d bytes, at most %d are allowed (max_bytes)", len(payload), m.max), payload)
+		case len(payload) == 0:
+			d.reject("", Malformed, "the payload is empty", payload)
 		case m.json:
 			d.json(i, m, payload)
 		case !utf8.Valid(payload):

@@ -133,12 +133,76 @@ func TestRowsOfAMessage(t *testing.T) {
 	d := newDecoder(t, Mapping{Topic: "x", Format: "json", Stream: "door", Rows: "$.doors[*].count[*]", Time: Time{From: "$.t", Unit: "s"},
 		Columns: []Column{{Name: "in", From: "@.in", Type: "BIGINT", Required: true}, {Name: "v", From: "$.v"}}})
 	d.Decode("x", []byte(`{"t":1,"v":"bus","doors":[{"count":[{"in":1},{"in":2}]},{"count":[{"in":3}]}]}`), 0)
-	d.Decode("x", []byte(`{"t":2,"v":"bus","doors":[{"count":[{"in":4},{"out":2}]}]}`), 0) // as a whole or not at all
+	if ok, bad := d.Decode("x", []byte(`{"t":2,"v":"bus","doors":[{"count":[{"in":4},{"out":2},{"in":"x"}]},{"count":[{"in":5}]}]}`), 0); ok != 2 || bad != 2 {
+		t.Errorf("%d rows, %d rejected", ok, bad)
+	}
 	d.Decode("x", []byte(`{"t":3,"doors":[]}`), 0)
 	got := rows(d)
-	want := "door time=1000000000 in=1 v=bus\ndoor time=1000000000 in=2 v=bus\ndoor time=1000000000 in=3 v=bus\n$rejected"
-	if !strings.HasPrefix(got, want) || strings.Count(got, "reason=missing") != 2 {
+	want := "door time=1000000000 in=1 v=bus\ndoor time=1000000000 in=2 v=bus\ndoor time=1000000000 in=3 v=bus\n" +
+		"door time=2000000000 in=4 v=bus\ndoor time=2000000000 in=5 v=bus\n$rejected"
+	if !strings.HasPrefix(got, want) || strings.Count(got, "reason=missing") != 2 || !strings.Contains(got, `payload={"out":2}`) || !strings.Contains(got, `payload={"in":"x"}`) {
 		t.Error(got)
+	}
+}
+
+// Whatever a device sends becomes readings or rows of $rejected with a reason, never nothing and never a wrong value; what is good
+// in a message is kept.
+func TestEveryBadPayloadIsRefusedAloneAndSaysWhy(t *testing.T) {
+	js := Mapping{Topic: "json", Format: "json", Stream: "s", Time: Time{Unit: "s"}, Columns: []Column{{Name: "i", From: "$.i", Type: "BIGINT"}, {Name: "f", From: "$.f", Type: "DOUBLE"}, {Name: "b", From: "$.b", Type: "BOOLEAN"}}}
+	text := js
+	text.Topic, text.Time = "text", Time{}
+	maps := []Mapping{{Topic: "lp"}, {Topic: "lps", Unit: "s"}, js, text}
+	for _, c := range []struct{ topic, payload, want string }{
+		{"lp", "bus v=1i 1\nbus v=\nbus v=2i 2", "bus time=1 v=1|bus time=2 v=2|malformed"},
+		{"lp", "bus v=1e400 1", "malformed"}, {"lp", "bus v=NaN 1", "malformed"}, {"lp", "bus v=Inf 1", "malformed"}, {"lp", "bus v=0x10 1", "malformed"},
+		{"lp", "bus v=9223372036854775808i 1", "malformed"}, {"lp", "bus v=18446744073709551615u 1", "range"},
+		{"lp", "bus v=1i 1\nbus v=1i 1.5\nbus v=1i 9223372036854775808\nbus v=1i 1e9", "bus time=1 v=1|malformed|malformed|malformed"},
+		{"lp", "bus v=1i -1", "bus time=-1 v=1"}, {"lp", "bus v=1i", "bus time=77 v=1"},
+		{"lps", "bus v=1i 253402300799\nbus v=1i -62135596800\nbus v=1i 7", "bus time=7000000000 v=1|malformed|malformed"},
+		{"lp", "bus v=\xff 1", "malformed"}, {"lp", "\x00", "malformed"}, {"lp", "bus v=1i 1\x00", "malformed"}, {"lp", "", "malformed"}, {"lp", "# only a comment\n", ""},
+		{"lp", "bus v=1i,v=2i 1", "bus time=1 v=2"}, {"lp", "bus,a=1,a=2 v=1i 1", "malformed"}, {"lp", "bus,time=1 v=1i 1", "name"},
+		{"lp", "$rejected reason=\"forged\" 1\nbus v=1i 1", "bus time=1 v=1|name"}, {"lp", "bus " + strings.Repeat("x", 300) + "=1i 1", "name"},
+		{"lp", strings.Repeat("x", 10<<20), "oversized"}, {"json", strings.Repeat("x", 10<<20), "oversized"}, {"none", "{}", "no_mapping"},
+		{"json", `{"time":1,"i":1}`, "s time=1000000000 i=1"}, {"json", `{"time":1.5,"i":1}`, "s time=1500000000 i=1"}, {"json", `{"time":-1,"i":1}`, "s time=-1000000000 i=1"},
+		{"json", `{"time":1,"i":1,"i":2,"time":3}`, "s time=3000000000 i=2"},
+		{"json", `{"time":"NaN"}`, "no_time"}, {"json", `{"time":NaN}`, "malformed"}, {"json", `{"time":"Inf"}`, "no_time"}, {"json", `{"time":1e400}`, "no_time"}, {"json", `{"time":"0x1p3"}`, "no_time"},
+		{"json", `{"time":"1_0"}`, "no_time"}, {"json", `{"time":253402300799}`, "no_time"}, {"json", `{"time":-62135596800}`, "no_time"}, {"json", `{"time":9223372036854775808}`, "no_time"},
+		{"json", `{"time":null}`, "no_time"}, {"json", `{"time":{}}`, "no_time"}, {"json", `{"time":""}`, "no_time"}, {"json", `{}`, "no_time"}, {"json", `[]`, "no_time"}, {"json", `7`, "no_time"},
+		{"json", ``, "malformed"}, {"json", ` `, "malformed"}, {"json", "\x00", "malformed"}, {"json", "{\"time\":1}\x00", "malformed"}, {"json", "{\"time\":1,\"x\":\"\xff\"}", "malformed"},
+		{"json", strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40), "malformed"}, {"json", strings.Repeat("[", 60000), "malformed"}, {"json", "[" + strings.Repeat("1,", 30000) + "1]", "malformed"},
+		{"json", `{"time":1,"i":1e400}`, "type"}, {"json", `{"time":1,"f":1e400}`, "type"}, {"json", `{"time":1,"f":"NaN"}`, "type"}, {"json", `{"time":1,"f":"0x1p3"}`, "type"}, {"json", `{"time":1,"i":"1_0"}`, "type"},
+		{"json", `{"time":1,"i":9223372036854775808}`, "type"}, {"json", `{"time":1,"i":1.5}`, "type"}, {"json", `{"time":1,"i":true}`, "type"}, {"json", `{"time":1,"i":[1]}`, "type"}, {"json", `{"time":1,"b":2}`, "type"},
+		{"json", `{"time":1,"i":-9223372036854775808}`, "s time=1000000000 i=-9223372036854775808"},
+		{"text", `{"time":"0001-01-01T00:00:00Z"}`, "no_time"}, {"text", `{"time":"9999-12-31T23:59:59Z"}`, "no_time"}, {"text", `{"time":"2026-02-30T00:00:00Z"}`, "no_time"}, {"text", `{"time":5}`, "no_time"},
+	} {
+		d := newDecoder(t, maps...)
+		d.Decode("lp", []byte("before v=1i 1"), 76)
+		ok, bad := d.Decode(c.topic, []byte(c.payload), 77)
+		d.Decode("json", []byte(`{"time":5,"i":5}`), 78)
+		var got []string
+		n := 0
+		for _, line := range strings.Split(strings.TrimSuffix(rows(d), "\n"), "\n") {
+			switch _, why, refused := strings.Cut(line, "reason="); {
+			case line == "before time=1 v=1" || line == "s time=5000000000 i=5":
+				n++
+			case refused && !strings.Contains(line, "detail="):
+				t.Errorf("%.60q: a refusal without a detail: %s", c.payload, line)
+			case refused:
+				got = append(got, strings.Fields(why)[0])
+			case strings.Contains(line, "time="):
+				got = append(got, line)
+			}
+		}
+		if strings.Join(got, "|") != c.want || n != 2 || ok+bad != len(got) || bad != len(got)-strings.Count(c.want, "time=") {
+			t.Errorf("%s %.60q: %d readings, %d refused, %d around it: %q, want %q", c.topic, c.payload, ok, bad, n, got, c.want)
+		}
+		total := uint64(0)
+		for _, k := range d.Refused() {
+			total += k
+		}
+		if total != uint64(bad) {
+			t.Errorf("%.60q: %d rows refused, %d counted", c.payload, bad, total)
+		}
 	}
 }
 

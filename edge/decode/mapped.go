@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"signalbox/engine/column"
@@ -16,7 +17,7 @@ type refusal struct {
 	detail string
 }
 
-// json decodes a message by its mapping. A message is taken with all its rows or not at all.
+// json decodes a message by its mapping. A row that cannot be taken is refused alone; the other rows of the message are kept.
 func (d *Decoder) json(i int, m *mapping, payload []byte) {
 	if err := d.doc.parse(payload); err != nil {
 		var s *syntaxError
@@ -29,25 +30,25 @@ func (d *Decoder) json(i int, m *mapping, payload []byte) {
 		b = column.NewBatch(m.schema, 64)
 		d.open[i] = b
 	}
-	before := b.Len
-	var bad *refusal
+	take := func(at int) bool {
+		if bad := d.row(m, b, at); bad != nil {
+			truncate(b, b.Len)
+			n := &d.doc.nodes[at]
+			d.reject(m.schema.Name, bad.why, bad.detail, payload[n.start:n.end])
+		} else {
+			d.readings++
+		}
+		return true
+	}
 	if m.rows == nil {
-		bad = d.row(m, b, 0)
-	} else {
-		d.doc.find(m.rows.steps, 0, func(at int) bool {
-			bad = d.row(m, b, at)
-			return bad == nil
-		})
-	}
-	if bad == nil && b.Len == before {
-		bad = &refusal{Missing, "rows: " + m.rows.text + " names nothing"}
-	}
-	if bad != nil {
-		truncate(b, before)
-		d.reject(m.schema.Name, bad.why, bad.detail, payload)
+		take(0)
 		return
 	}
-	d.readings += b.Len - before
+	some := false
+	d.doc.find(m.rows.steps, 0, func(at int) bool { some = true; return take(at) })
+	if !some {
+		d.reject(m.schema.Name, Missing, "rows: "+m.rows.text+" names nothing", payload)
+	}
 }
 
 // truncate takes rows off the end.
@@ -128,7 +129,7 @@ func scaled(v value, unit int64) (int64, error) {
 		}
 		return n * unit, nil
 	}
-	f, err := strconv.ParseFloat(s, 64)
+	f, err := decimal(s)
 	if err != nil || math.Abs(f*float64(unit)) > math.MaxInt64/2 {
 		return 0, fmt.Errorf("%.40q is not a time", s)
 	}
@@ -263,7 +264,7 @@ func (s *source) put(c *column.Column, text string, number bool, offset int) *re
 			return nil
 		}
 	case column.Double:
-		if f, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(f, 0) && f == f {
+		if f, err := decimal(text); err == nil {
 			c.AppendF64(f)
 			return nil
 		}
@@ -281,12 +282,20 @@ func (s *source) put(c *column.Column, text string, number bool, offset int) *re
 	return &refusal{WrongType, fmt.Sprintf("column %s (byte %d): %.40q is not a %s", s.name, offset, text, s.kind)}
 }
 
+// decimal reads a number as JSON writes it: no NaN, no infinity, no 0x1p3 and no 1_000, which Go would read.
+func decimal(s string) (float64, error) {
+	if strings.Trim(s, "0123456789+-.eE") != "" {
+		return 0, strconv.ErrSyntax
+	}
+	return strconv.ParseFloat(s, 64) // what does not fit is an error
+}
+
 // integer reads a whole number, also one written as 4.0 or 4e2.
 func integer(s string) (int64, bool) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n, true
 	}
-	f, err := strconv.ParseFloat(s, 64)
+	f, err := decimal(s)
 	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
 		return 0, false
 	}

@@ -17,8 +17,9 @@ const MaxOpen = 1024
 
 // DecoderOptions of a Decoder.
 type DecoderOptions struct {
-	Unit    int64            // ns per unit of the timestamps, 0 = 1
-	OnError func(*LineError) // called for each refused line; nil = they are only counted
+	Reserved byte             // streams whose name begins with it are refused, 0 = none
+	Unit     int64            // ns per unit of the timestamps, 0 = 1
+	OnError  func(*LineError) // called for each refused line; nil = they are only counted
 }
 
 // Decoder turns messages whose streams are not known into columns typed by
@@ -113,6 +114,9 @@ func (d *Decoder) put(e *entry, received int64) (Reason, string) {
 	ns, ok := e.nanos(d.opt.Unit, received)
 	if !ok {
 		return Malformed, fmt.Sprintf("timestamp %d is out of range", e.time)
+	}
+	if d.opt.Reserved != 0 && len(e.name) > 0 && e.name[0] == d.opt.Reserved {
+		return BadName, fmt.Sprintf("streams whose name begins with %c belong to the system", d.opt.Reserved)
 	}
 	for _, t := range e.tags {
 		if string(t.key) == TimeColumn {
