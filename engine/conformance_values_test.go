@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"signalbox/engine/column"
+	"signalbox/engine/expr"
 	"signalbox/engine/sql"
 )
 
@@ -60,6 +61,8 @@ func shown(t column.Type, d column.Datum) any {
 		return timeText(d.I) + "Z"
 	case column.TimestampNTZ:
 		return timeText(d.I)
+	case column.IntervalYM: // the driver of Spark has no value for it: cases show its text
+		return expr.Text(t, d)
 	case column.Array:
 		return list(d.L, func(int) column.Type { return *t.Elem })
 	case column.Struct:

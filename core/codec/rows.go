@@ -29,6 +29,9 @@ func appendFields(dst []byte, fs []column.Field) []byte {
 }
 
 func appendType(dst []byte, t column.Type) []byte {
+	if isInterval(t.Kind) && t.Precision > 0 {
+		return append(dst, byte(t.Kind)|narrowInterval, t.Precision, t.Scale)
+	}
 	dst = append(dst, byte(t.Kind))
 	switch t.Kind {
 	case column.Decimal:
@@ -67,7 +70,11 @@ func (r *Reader) fields(depth int) []column.Field {
 }
 
 func (r *Reader) typ(depth int) column.Type {
-	t := column.Type{Kind: column.Kind(r.Byte())}
+	b := r.Byte()
+	if t := (column.Type{Kind: column.Kind(b &^ narrowInterval)}); b != byte(t.Kind) && isInterval(t.Kind) {
+		return r.intervalType()
+	}
+	t := column.Type{Kind: column.Kind(b)}
 	if depth > maxTypeDepth || t.Kind > column.TimestampNS {
 		r.Fail("type %d at depth %d", t.Kind, depth)
 		return column.Type{}
@@ -85,6 +92,20 @@ func (r *Reader) typ(depth int) column.Type {
 		t.Fields = r.fields(depth + 1)
 	}
 	return t
+}
+
+// narrowInterval marks, in the byte of the kind, an interval type that names its fields: the two numbers follow.
+const narrowInterval = 0x80
+
+func isInterval(k column.Kind) bool { return k == column.IntervalDT || k == column.IntervalYM }
+
+func (r *Reader) intervalType() column.Type {
+	from, to := r.Byte(), r.Byte()
+	if from < 1 || to < from || to > column.FieldSecond+1 || (from-1 <= column.FieldMonth) != (to-1 <= column.FieldMonth) {
+		r.Fail("interval of fields %d to %d", from, to)
+		return column.Type{}
+	}
+	return column.IntervalOf(from-1, to-1)
 }
 
 // RowEncoder writes rows. It keeps scratch memory between batches; not safe for concurrent use.

@@ -25,7 +25,7 @@ func percentileEntries() []entry {
 // floatOrInterval makes argument i a DOUBLE unless it is an interval, and returns the type of percentiles of it.
 func (c *call) floatOrInterval(i int) (column.Type, error) {
 	if k := c.args[i].Type().Kind; k == column.IntervalDT || k == column.IntervalYM {
-		return c.args[i].Type(), nil
+		return column.Of(k), nil
 	}
 	return column.Of(column.Double), c.double(i)
 }

@@ -64,7 +64,7 @@ func bindAvg(c *call) (Func, error) {
 	try := c.name == "try_avg"
 	switch {
 	case t.Kind == column.IntervalDT || t.Kind == column.IntervalYM:
-		return c.fn(t, func() Accumulator {
+		return c.fn(column.Of(t.Kind), func() Accumulator {
 			return &sumInt{try: try, interval: true, months: t.Kind == column.IntervalYM, mean: true}
 		})
 	case t.Kind == column.Decimal:

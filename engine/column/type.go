@@ -30,8 +30,8 @@ const (
 	Date                     // stored in I64, days since 1970-01-01
 	Timestamp                // stored in I64, microseconds since the epoch, UTC
 	TimestampNTZ             // stored in I64, microseconds of a local date-time
-	IntervalDT               // stored in I64, microseconds
-	IntervalYM               // stored in I64, months
+	IntervalDT               // stored in I64, microseconds; the type names its fields
+	IntervalYM               // stored in I64, months; the type names its fields
 	Array                    // stored in Any, each a Datum with L
 	Struct                   // stored in Any, each a Datum with L in field order
 	Map                      // stored in Any, each a Datum with L = key, value, key, value …
@@ -52,7 +52,7 @@ func (k Kind) String() string {
 // Type is a logical type. The zero Type is void.
 type Type struct {
 	Kind             Kind
-	Precision, Scale uint8   // Decimal only: 1..38 and 0..Precision
+	Precision, Scale uint8   // Decimal: 1..38 and 0..Precision; interval: see IntervalOf
 	Elem             *Type   // Array: the element; Map: the value
 	Key              *Type   // Map: the key
 	Fields           []Field // Struct
@@ -67,6 +67,46 @@ type Field struct {
 // DecimalType returns DECIMAL(precision, scale).
 func DecimalType(precision, scale uint8) Type {
 	return Type{Kind: Decimal, Precision: precision, Scale: scale}
+}
+
+// The fields of interval types, coarse to fine: YEAR and MONTH of IntervalYM, the others of IntervalDT.
+const (
+	FieldYear uint8 = iota
+	FieldMonth
+	FieldDay
+	FieldHour
+	FieldMinute
+	FieldSecond
+)
+
+var intervalFields = [...]string{"year", "month", "day", "hour", "minute", "second"}
+
+// IntervalOf returns INTERVAL from TO to. The full range of a kind is its zero type.
+func IntervalOf(from, to uint8) Type {
+	t := Type{Kind: IntervalDT, Precision: from + 1, Scale: to + 1}
+	if to <= FieldMonth {
+		t.Kind = IntervalYM
+	}
+	if to-from == 3 || t.Kind == IntervalYM && to > from {
+		t.Precision, t.Scale = 0, 0
+	}
+	return t
+}
+
+// IntervalFields returns the first and last field of an interval type.
+func (t Type) IntervalFields() (from, to uint8) {
+	switch {
+	case t.Precision > 0:
+		return t.Precision - 1, t.Scale - 1
+	case t.Kind == IntervalYM:
+		return FieldYear, FieldMonth
+	}
+	return FieldDay, FieldSecond
+}
+
+// CalendarInterval is the type of intervals whose months, days and microseconds stand side by side: a struct of them that prints as interval.
+func CalendarInterval() Type {
+	return Type{Kind: Struct, Precision: 1, Fields: []Field{{"months", Of(Int)}, {"days", Of(Int)}, {"microseconds", Of(BigInt)}}}
 }
 
 // Of returns the type of a kind that needs no parameters.
@@ -142,11 +182,20 @@ func (t Type) String() string {
 	switch t.Kind {
 	case Decimal:
 		return fmt.Sprintf("decimal(%d,%d)", t.Precision, t.Scale)
+	case IntervalDT, IntervalYM:
+		from, to := t.IntervalFields()
+		if from == to {
+			return "interval " + intervalFields[from]
+		}
+		return "interval " + intervalFields[from] + " to " + intervalFields[to]
 	case Array:
 		return "array<" + t.Elem.String() + ">"
 	case Map:
 		return "map<" + t.Key.String() + "," + t.Elem.String() + ">"
 	case Struct:
+		if t.Precision == 1 {
+			return "interval"
+		}
 		var b strings.Builder
 		b.WriteString("struct<")
 		for i, f := range t.Fields {

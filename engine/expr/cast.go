@@ -141,7 +141,7 @@ func scaleInts(out []column.Decimal128, x []int64, p int64) {
 func castSafe(from, to column.Type) bool {
 	f, t := from.Kind, to.Kind
 	switch {
-	case f == column.Void, t == column.String && isAtomic(f), f == column.Boolean && t.IsNumeric() && t != column.Decimal:
+	case f == column.Void, t == column.String && isAtomic(f), isInterval(f) && f == t, f == column.Boolean && t.IsNumeric() && t != column.Decimal:
 		return true
 	case f.IsIntegral() && t.IsIntegral():
 		return t > f
@@ -164,14 +164,16 @@ func canCast(from, to column.Type) bool {
 	case from.Equal(to) || f == column.Void || t == column.String:
 		return true
 	case f == column.String:
-		return isAtomic(t)
+		return isAtomic(t) || isCalendar(to)
+	case isCalendar(from) || isCalendar(to):
+		return false
 	case f.IsNumeric() && (t.IsNumeric() || t == column.Boolean || t == column.Timestamp):
 		return !(t == column.Boolean && false)
 	case f == column.Boolean && t.IsNumeric(), f == column.Timestamp && t.IsNumeric():
 		return true
 	case isDatetime(f) && isDatetime(t):
 		return true
-	case isInterval(f) && (t.IsIntegral() || t == column.Decimal), (f.IsIntegral() || f == column.Decimal) && isInterval(t):
+	case isInterval(f) && (t.IsIntegral() || t == column.Decimal || f == t), (f.IsIntegral() || f == column.Decimal) && isInterval(t):
 		return true
 	}
 	return canCastNested(from, to)

@@ -155,9 +155,11 @@ func textParser(to column.Type) func(s string) (column.Datum, bool, *Error) {
 			v, ok := parseTimestamp(s, to.Kind == column.Timestamp)
 			return column.I64(v), ok
 		})
+	case column.Struct: // a calendar interval
+		return simple(parseCalendar)
 	case column.IntervalDT, column.IntervalYM:
 		return simple(func(s string) (column.Datum, bool) {
-			v, ok := parseAnsiInterval(s, to.Kind)
+			v, ok := parseInterval(s, to)
 			return column.I64(v), ok
 		})
 	}

@@ -113,6 +113,8 @@ func tightest(a, b column.Type) (column.Type, bool) {
 			return column.Of(column.Timestamp), true
 		}
 		return column.Of(column.TimestampNTZ), true
+	case isInterval(a.Kind) && a.Kind == b.Kind:
+		return widerInterval(a, b), true
 	}
 	return complexCommon(a, b, tightest)
 }
@@ -252,7 +254,7 @@ func canStoreAssign(from, to column.Type) bool {
 		return true
 	case to.Kind == column.String && isAtomic(from.Kind):
 		return true
-	case isDatetime(from.Kind) && isDatetime(to.Kind):
+	case isDatetime(from.Kind) && isDatetime(to.Kind), isInterval(from.Kind) && from.Kind == to.Kind:
 		return true
 	case from.Kind == column.Array && to.Kind == column.Array:
 		return canStoreAssign(*from.Elem, *to.Elem)

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"signalbox/engine/column"
@@ -144,6 +145,12 @@ func bindExtract(name string, args []Expr) (Expr, error) {
 	if !ok {
 		return nil, bad
 	}
+	if isCalendar(src.Type()) {
+		if e := calendarField(field, src); e != nil {
+			return e, nil
+		}
+		return nil, bad
+	}
 	if isInterval(src.Type().Kind) {
 		if e := intervalField(field, src); e != nil {
 			return e, nil
@@ -195,24 +202,24 @@ func intervalField(field string, e Expr) Expr {
 			return v, nil
 		}}
 	}
-	ym := e.Type().Kind == column.IntervalYM
-	switch {
-	case ym && field == "YEAR":
-		return part(column.Int, 12, 0)
-	case ym && field == "MONTH":
-		return part(column.TinyInt, 1, 12)
-	case ym:
+	from, to := e.Type().IntervalFields()
+	i := slices.Index(fieldWords[:], field)
+	if i < int(from) || i > int(to) {
 		return nil
-	case field == "DAY":
-		return part(column.Int, dayMicros, 0)
-	case field == "HOUR":
-		return part(column.TinyInt, hourMicros, 24)
-	case field == "MINUTE":
-		return part(column.TinyInt, minuteMicros, 60)
-	case field == "SECOND":
-		return secondsOf(e)
 	}
-	return nil
+	switch uint8(i) {
+	case column.FieldYear:
+		return part(column.Int, 12, 0)
+	case column.FieldMonth:
+		return part(column.TinyInt, 1, 12)
+	case column.FieldDay:
+		return part(column.Int, dayMicros, 0)
+	case column.FieldHour:
+		return part(column.TinyInt, hourMicros, 24)
+	case column.FieldMinute:
+		return part(column.TinyInt, minuteMicros, 60)
+	}
+	return secondsOf(e)
 }
 
 // truncDay cuts a date to a unit; unit tells its canonical name.

@@ -41,6 +41,8 @@ func datetimeConversions() []function {
 		bound("try_make_timestamp try_make_timestamp_ltz", "year, month, day, hour, minute, second, zone?", "Time from its fields, NULL when they are invalid.", "try_make_timestamp(2014, 13, 28, 6, 30, 45)", "NULL", bindMakeTimestamp(ts, true)),
 		bound("try_make_timestamp_ntz", "year, month, day, hour, minute, second", "Time without zone from its fields, NULL when they are invalid.", "try_make_timestamp_ntz(2014, 13, 28, 6, 30, 45)", "NULL", bindMakeTimestamp(column.Of(column.TimestampNTZ), true)),
 		bound("make_dt_interval", "days?, hours?, minutes?, seconds?", "Interval from days, hours, minutes and seconds.", "make_dt_interval(1, 12, 30, 1.5)", "INTERVAL '1 12:30:01.5' DAY TO SECOND", bindMakeDT),
+		bound("make_interval", "years?, months?, weeks?, days?, hours?, mins?, secs?", "Calendar interval: months, days and seconds that are not converted into each other.", "make_interval(0, 1, 0, 2, 3)", "1 months 2 days 3 hours", bindMakeInterval),
+		bound("try_make_interval", "years?, months?, weeks?, days?, hours?, mins?, secs?", "make_interval, NULL on overflow.", "try_make_interval(2147483647)", "NULL", bindMakeInterval),
 		fn("make_ym_interval", "int? int?", "ym", "Interval from years and months.", "make_ym_interval(1, 2)", "INTERVAL '1-2' YEAR TO MONTH", func(a []column.Datum) (column.Datum, *Error) {
 			v := int64(0)
 			for i, d := range a {

@@ -145,8 +145,8 @@ func (f formatSpec) one(t column.Type, d column.Datum) (string, *Error) {
 	switch f.conv | 32 {
 	case 's':
 		s = partText(t, d)
-		if t.Kind == column.Timestamp && !d.Null || t.Kind == column.Date && !d.Null {
-			s = Text(t, d)
+		if isInterval(t.Kind) && !d.Null { // as Spark: the bare number
+			s = strconv.FormatInt(d.I, 10)
 		}
 	case 'b':
 		s = strconv.FormatBool(!d.Null && (t.Kind != column.Boolean || d.I != 0))

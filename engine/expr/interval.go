@@ -65,96 +65,11 @@ func ParseInterval(s string) (months, days, us int64, err error) {
 	return months, days, us, nil
 }
 
-// parseAnsiInterval casts a string to an interval: the unit form, 'd hh:mm:ss[.f]', 'y-m', each optionally as INTERVAL '…' … TO ….
-func parseAnsiInterval(s string, k column.Kind) (int64, bool) {
-	s = trimAll(s)
-	if i := strings.IndexByte(s, '\''); i >= 0 {
-		if j := strings.LastIndexByte(s, '\''); j > i && strings.Contains(strings.ToUpper(s[j:]), " TO ") {
-			s = s[i+1 : j]
-		}
-	}
-	if v, ok := compactInterval(s, k); ok {
-		return v, true
-	}
-	m, d, us, err := ParseInterval(s)
-	if err != nil {
-		return 0, false
-	}
-	if k == column.IntervalYM {
-		return m, d == 0 && us == 0 && m >= math.MinInt32 && m <= math.MaxInt32
-	}
-	v, ok := microsOf(d, us)
-	return v, ok && m == 0
-}
-
-func compactInterval(s string, k column.Kind) (int64, bool) {
-	neg := strings.HasPrefix(s, "-")
-	t := strings.TrimLeft(s, "+-")
-	if k == column.IntervalYM {
-		y, n := digitsAt(t, 9)
-		if n == 0 || n >= len(t) || t[n] != '-' {
-			return 0, false
-		}
-		m, k := digitsAt(t[n+1:], 2)
-		if k == 0 || n+1+k != len(t) || m > 11 {
-			return 0, false
-		}
-		return signed(y*12+m, neg), true
-	}
-	d, n := digitsAt(t, 9)
-	if n == 0 || n >= len(t) || t[n] != ' ' {
-		return 0, false
-	}
-	us, rest, ok := clockFields(t[n+1:])
-	if !ok || rest != "" || !strings.Contains(t, ":") {
-		return 0, false
-	}
-	v, ok := microsOf(d, us)
-	return signed(v, neg), ok
-}
-
-func signed(v int64, neg bool) int64 {
-	if neg {
-		return -v
-	}
-	return v
-}
-
-// convertInterval converts between numbers and intervals, in seconds or months.
-func convertInterval(from, to column.Type) convFunc {
-	unit := int64(1)
-	if from.Kind == column.IntervalDT || to.Kind == column.IntervalDT {
-		unit = secondMicros
-	}
-	if isInterval(from.Kind) {
-		return func(d column.Datum) (column.Datum, *Error) {
-			if to.Kind == column.Decimal {
-				dec, ok := toDecimal(new(big.Int).Mul(big.NewInt(d.I), big.NewInt(secondMicros/unit)), 6, to)
-				if !ok {
-					return column.NullDatum, errOutOfRange(Text(from, d), to)
-				}
-				return column.Datum{Dec: dec}, nil
-			}
-			return convertNumber(column.Of(column.BigInt), to)(column.I64(d.I / unit))
-		}
-	}
-	return func(d column.Datum) (column.Datum, *Error) {
-		v := big.NewInt(d.I)
-		if from.Kind == column.Decimal {
-			v = rescale(new(big.Int).Mul(bigOf(d.Dec), big.NewInt(unit)), int(from.Scale), 0, halfUp)
-		} else {
-			v.Mul(v, big.NewInt(unit))
-		}
-		lo, hi := limits(to.Kind)
-		if !v.IsInt64() || v.Int64() < lo || v.Int64() > hi {
-			return column.NullDatum, errCastOverflow(from, to, Text(from, d))
-		}
-		return column.I64(v.Int64()), nil
-	}
-}
-
 // datetimeArith types + - * / where a date, a timestamp or an interval takes part; ok is false when none does.
 func datetimeArith(op string, a, b Expr, try bool) (Expr, bool, error) {
+	if e, ok, err := calendarArith(op, a, b, try); ok {
+		return e, true, err
+	}
 	x, y := a.Type().Kind, b.Type().Kind
 	if !isDatetime(x) && !isDatetime(y) && !isInterval(x) && !isInterval(y) {
 		return nil, false, nil
@@ -165,6 +80,9 @@ func datetimeArith(op string, a, b Expr, try bool) (Expr, bool, error) {
 	switch {
 	case (op == "*" || op == "/") && (isInterval(x) || isInterval(y)):
 		return scaleInterval(op, a, b, try)
+	case op == "div" && isInterval(x) && x == y:
+		t := widerInterval(a.Type(), b.Type())
+		return &arith{op: 'd', a: newCast(a, t, false), b: newCast(b, t, false), t: column.Of(column.BigInt), try: try}, true, nil
 	case op != "+" && op != "-":
 		return nil, false, nil
 	case isInterval(x) && isInterval(y):
@@ -188,7 +106,8 @@ func addIntervals(op string, a, b Expr, try bool) (Expr, bool, error) {
 	if a.Type().Kind != b.Type().Kind {
 		return nil, true, errDiffTypes(op, a, b)
 	}
-	return &arith{op: op[0], a: a, b: b, t: a.Type(), try: try}, true, nil
+	t := widerInterval(a.Type(), b.Type())
+	return &arith{op: op[0], a: newCast(a, t, false), b: newCast(b, t, false), t: t, try: try}, true, nil
 }
 
 // scaleInterval types interval * number, number * interval and interval / number.
@@ -202,7 +121,7 @@ func scaleInterval(op string, a, b Expr, try bool) (Expr, bool, error) {
 	if k := b.Type().Kind; k == column.String || k == column.Void {
 		b = newCast(b, column.Of(column.Double), false)
 	}
-	t, nt := a.Type(), b.Type()
+	t, nt := column.Of(a.Type().Kind), b.Type()
 	if !nt.Kind.IsNumeric() {
 		return nil, true, errDiffTypes(op, a, b)
 	}
@@ -261,7 +180,13 @@ func roundHalfUp(f float64) float64 { return math.Round(f) }
 
 // shiftTime types a date or timestamp plus or minus an interval.
 func shiftTime(op string, a, b Expr, try bool) (Expr, error) {
-	if k := a.Type().Kind; k == column.String || k == column.Void {
+	if k := a.Type().Kind; k == column.String && b.Type().Kind == column.IntervalDT { // a text stays a text
+		e, err := shiftTime(op, newCast(a, column.Of(column.Timestamp), try), b, try)
+		if err != nil {
+			return nil, err
+		}
+		return newCast(e, column.Of(column.String), false), nil
+	} else if k == column.Void {
 		a = newCast(a, column.Of(column.Timestamp), false)
 	}
 	if !isDatetime(a.Type().Kind) {
@@ -283,8 +208,9 @@ func shiftTime(op string, a, b Expr, try bool) (Expr, error) {
 		return &scalar{name: op, args: []Expr{a, b}, t: a.Type(), eval: eval, infix: true, safe: try}, nil
 	}
 	if a.Type().Kind == column.Date {
-		if d, ok := Constant(b); ok && !d.Null && d.I%dayMicros == 0 {
-			return &arith{op: op[0], a: a, b: intLit(d.I / dayMicros), t: a.Type(), try: try}, nil
+		if b.Type().Equal(column.IntervalOf(column.FieldDay, column.FieldDay)) {
+			days, err := Cast(b, column.Of(column.Int), false)
+			return &arith{op: op[0], a: a, b: days, t: a.Type(), try: try}, err
 		}
 		a = newCast(a, column.Of(column.Timestamp), false)
 	}
@@ -334,6 +260,7 @@ func subtractTimes(a, b Expr) (Expr, error) {
 		return nil, errDiffTypes("-", a, b)
 	}
 	if x == column.Date && y == column.Date {
+		t = column.IntervalOf(column.FieldDay, column.FieldDay)
 		eval := func(d []column.Datum) (column.Datum, *Error) {
 			v, ok := mulInt(d[0].I-d[1].I, dayMicros)
 			if !ok {

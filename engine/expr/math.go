@@ -3,6 +3,7 @@ package expr
 import (
 	"math"
 	"math/big"
+	"slices"
 	"math/bits"
 	"strconv"
 
@@ -57,8 +58,33 @@ func floatFunctions() []function {
 		f("degrees", "Radians to degrees.", "degrees(pi())", "180.0", func(x float64) float64 { return x * (180 / math.Pi) }),
 		f("radians", "Degrees to radians.", "radians(180)", "3.141592653589793", func(x float64) float64 { return x * (math.Pi / 180) }),
 		f("rint", "Nearest integral double, half to even.", "rint(2.5)", "2.0", math.RoundToEven),
-		bound("sign signum", "x", "-1.0, 0.0 or 1.0 as x is negative, zero or positive.", "sign(-40)", "-1.0", bindFloat(signum)),
+		bound("sign signum", "x", "-1.0, 0.0 or 1.0 as x is negative, zero or positive.", "sign(-40)", "-1.0", overIntervals(bindFloat(signum))),
 	}
+}
+
+// overIntervals lets a function of numbers take intervals of one kind, as their months or microseconds.
+func overIntervals(bind func(string, []Expr) (Expr, error)) func(string, []Expr) (Expr, error) {
+	return func(name string, args []Expr) (Expr, error) {
+		out := slices.Clone(args)
+		for i, a := range args {
+			if k := a.Type().Kind; isInterval(k) && args[0].Type().Kind == k {
+				out[i] = &scalar{name: "length_of", args: []Expr{a}, t: column.Of(column.Double), safe: true, eval: func(d []column.Datum) (column.Datum, *Error) {
+					return column.F64(float64(d[0].I)), nil
+				}}
+			} else if isInterval(args[0].Type().Kind) && i < 3 {
+				return nil, errDiffTypes(name, args[0], a)
+			}
+		}
+		return bind(name, out)
+	}
+}
+
+func bindWidthBucket(name string, args []Expr) (Expr, error) {
+	b, err := bindArgs(name, "double double double bigint", args)
+	if err != nil {
+		return nil, err
+	}
+	return typed(name, b, column.Of(column.BigInt), evalWidthBucket), nil
 }
 
 func signum(x float64) float64 {
@@ -98,7 +124,7 @@ func mathFunctions() []function {
 		fn("e", "", "double", "Euler's number.", "e()", "2.718281828459045", constFloat(math.E)),
 		fn("pi", "", "double", "Pi.", "pi()", "3.141592653589793", constFloat(math.Pi)),
 		fn("factorial", "int", "bigint", "n!; NULL outside 0..20.", "factorial(5)", "120", evalFactorial),
-		fn("width_bucket", "double double double bigint", "bigint", "Number of the bucket, of n equal ones between lo and hi, that v falls into.", "width_bucket(5.3, 0.2, 10.6, 5)", "3", evalWidthBucket),
+		bound("width_bucket", "v, lo, hi, n", "Number of the bucket, of n equal ones between lo and hi, that v falls into.", "width_bucket(5.3, 0.2, 10.6, 5)", "3", overIntervals(bindWidthBucket)),
 		fn("bin", "bigint", "str", "The number in binary.", "bin(13)", "1101", func(a []column.Datum) (column.Datum, *Error) {
 			return column.Str(strconv.FormatUint(uint64(a[0].I), 2)), nil
 		}),

@@ -159,6 +159,9 @@ func bindNegative(name string, args []Expr) (Expr, error) {
 	}
 	t := e.Type()
 	switch {
+	case isCalendar(t):
+		e, _, err := calendarArith("*", e, NewLiteral(column.Of(column.Double), column.F64(-1)), false)
+		return e, err
 	case isFloating(t.Kind):
 		return &mapFloat{name: "negative", e: e, t: t, f: func(v float64) float64 { return -v }}, nil
 	case t.Kind.IsIntegral() || isInterval(t.Kind):
@@ -181,7 +184,7 @@ func bindPositive(name string, args []Expr) (Expr, error) {
 	if k := e.Type().Kind; k == column.String || k == column.Void {
 		e = newCast(e, column.Of(column.Double), false)
 	}
-	if k := e.Type().Kind; !k.IsNumeric() && !isInterval(k) {
+	if k := e.Type().Kind; !k.IsNumeric() && !isInterval(k) && !isCalendar(e.Type()) {
 		return nil, errInputType("+", 0, "numeric or interval", e)
 	}
 	return e, nil
@@ -225,6 +228,9 @@ func comparableType(t column.Type) bool {
 	case column.Array:
 		return comparableType(*t.Elem)
 	case column.Struct:
+		if isCalendar(t) {
+			return false
+		}
 		for _, f := range t.Fields {
 			if !comparableType(f.Type) {
 				return false

@@ -30,11 +30,12 @@ func Text(t column.Type, d column.Datum) string {
 		return dateText(d.I)
 	case column.Timestamp, column.TimestampNTZ:
 		return timestampText(d.I)
-	case column.IntervalDT:
-		return intervalDTText(d.I)
-	case column.IntervalYM:
-		return intervalYMText(d.I)
+	case column.IntervalDT, column.IntervalYM:
+		return intervalText(t, d.I)
 	case column.Array, column.Struct, column.Map:
+		if isCalendar(t) {
+			return calendarText(d)
+		}
 		return nestedText(t, d)
 	}
 	return strconv.FormatInt(d.I, 10)
@@ -89,6 +90,9 @@ func literalText(t column.Type, d column.Datum) string {
 	case column.Decimal:
 		return fmt.Sprintf("CAST(%s AS %s)", Text(t, d), t)
 	case column.Array, column.Struct, column.Map:
+		if isCalendar(t) {
+			return "INTERVAL '" + calendarText(d) + "'"
+		}
 		parts := make([]string, len(d.L))
 		for i, x := range d.L {
 			parts[i] = literalText(memberType(t, i), x)
@@ -120,26 +124,4 @@ func timestampText(us int64) string {
 		s += "." + strings.TrimRight(fmt.Sprintf("%06d", f), "0")
 	}
 	return s
-}
-
-func intervalDTText(us int64) string {
-	sign := ""
-	u := absU(us)
-	if us < 0 {
-		sign = "-"
-	}
-	s := fmt.Sprintf("%d %02d:%02d:%02d", u/dayMicros, u/hourMicros%24, u/minuteMicros%60, u/secondMicros%60)
-	if f := u % secondMicros; f != 0 {
-		s += "." + strings.TrimRight(fmt.Sprintf("%06d", f), "0")
-	}
-	return "INTERVAL '" + sign + s + "' DAY TO SECOND"
-}
-
-func intervalYMText(m int64) string {
-	sign := ""
-	u := absU(m)
-	if m < 0 {
-		sign = "-"
-	}
-	return fmt.Sprintf("INTERVAL '%s%d-%d' YEAR TO MONTH", sign, u/12, u%12)
 }

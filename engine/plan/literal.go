@@ -117,10 +117,11 @@ func datetimeLiteral(e *sql.Literal) (expr.Expr, error) {
 }
 
 func intervalLiteral(e *sql.Interval) expr.Expr {
+	t := column.IntervalOf(e.Fields())
 	if e.YearMonth {
-		return expr.NewLiteral(column.Of(column.IntervalYM), column.I64(e.Months))
+		return expr.NewLiteral(t, column.I64(e.Months))
 	}
-	return expr.NewLiteral(column.Of(column.IntervalDT), column.I64(e.Micros))
+	return expr.NewLiteral(t, column.I64(e.Micros))
 }
 
 // constant computes an expression that reads no columns.

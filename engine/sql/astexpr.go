@@ -58,6 +58,11 @@ type Interval struct {
 	From, To string
 }
 
+// Fields are From and To as fields of package column.
+func (iv *Interval) Fields() (from, to uint8) {
+	return uint8(fieldIndex(iv.From)), uint8(fieldIndex(iv.To))
+}
+
 // Unary is -x, +x, ~x or NOT x. Op is "-", "+", "~", "not".
 type Unary struct {
 	Pos

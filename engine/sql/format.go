@@ -129,13 +129,16 @@ func formatType(t column.Type) string {
 	case column.Map:
 		return "MAP<" + formatType(*t.Key) + ", " + formatType(*t.Elem) + ">"
 	case column.Struct:
+		if t.Equal(column.CalendarInterval()) {
+			return "INTERVAL"
+		}
 		parts := make([]string, len(t.Fields))
 		for i, f := range t.Fields {
 			parts[i] = QuoteName(f.Name) + ": " + formatType(f.Type)
 		}
 		return "STRUCT<" + strings.Join(parts, ", ") + ">"
 	}
-	return strings.ToUpper(t.Kind.String())
+	return strings.ToUpper(t.String())
 }
 
 func (w *writer) query(q *Query) {

@@ -117,6 +117,9 @@ func (p *parser) wholeInterval(iv *Interval, t *token) {
 			}
 		}
 		if len(words) < 2 {
+			if p.peek().kind == tWord { // INTERVAL '3' FORTNIGHT
+				p.unexpected("a unit such as SECONDS, MINUTES, HOURS or DAYS")
+			}
 			p.badInterval(t.pos, "'"+clip(t.val)+"' has a value without a unit")
 		}
 		if err := iv.add(text, sign, words[1]); err != nil {

@@ -133,10 +133,10 @@ func (p *parser) length(t *token) {
 }
 
 func (p *parser) intervalType(n *TypeName) {
-	n.Type, n.From, n.To = column.Of(column.IntervalDT), "DAY", "SECOND"
 	t := p.peek()
 	first := fieldRank(t)
 	if first == 0 {
+		n.Type = column.CalendarInterval()
 		return
 	}
 	p.i++
@@ -154,9 +154,7 @@ func (p *parser) intervalType(n *TypeName) {
 	if first <= 2 != (last <= 2) || last < first || n.From != n.To && last == first {
 		p.failAt(t.pos, "PARSE_SYNTAX_ERROR", "42601", "there is no type INTERVAL "+n.From+" TO "+n.To, "write YEAR TO MONTH, or a pair of DAY, HOUR, MINUTE, SECOND in this order")
 	}
-	if first <= 2 {
-		n.Type = column.Of(column.IntervalYM)
-	}
+	n.Type = column.IntervalOf(uint8(first-1), uint8(last-1))
 }
 
 // fieldRank orders the fields of interval types; 0 = no such field.
