@@ -32,6 +32,7 @@ type Config struct {
 	MaxKeys         int           `yaml:"max_keys" default:"1048576" help:"keys of one query: beyond it rows of new keys are rejected as state_limit and the old ones go on; a key costs about 300 bytes, twice that before garbage is collected; equal on all nodes"`
 	OutboxBytes     int64         `yaml:"outbox_bytes" default:"1073741824" help:"results kept for a sink that does not take them, then the oldest are dropped and counted; equal on all nodes"`
 	SnapshotEntries uint64        `yaml:"snapshot_entries" default:"8192" help:"log entries between snapshots: more means a longer replay after a crash"`
+	SnapshotEvery   time.Duration `yaml:"snapshot_every" default:"30s" help:"how often it is looked whether there are so many entries, give or take as much again"`
 	TrailingEntries uint64        `yaml:"trailing_entries" default:"4096" help:"log entries kept after a snapshot for followers that are a little behind"`
 	Generation      uint32        `yaml:"generation" default:"0" help:"generation of the cluster; raised when a backup is restored"`
 }
@@ -40,7 +41,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{NodeID: "core1", Listen: "127.0.0.1:7400", DataDir: "signalbox-data", Heartbeat: 500 * time.Millisecond,
 		TickEvery: 500 * time.Millisecond, IdleTimeout: 30 * time.Second, MaxAgents: 100_000, MaxKeys: 1 << 20, OutboxBytes: outbox.DefaultMaxBytes,
-		SnapshotEntries: 8192, TrailingEntries: 4096}
+		SnapshotEntries: 8192, SnapshotEvery: 30 * time.Second, TrailingEntries: 4096}
 }
 
 // Validate checks everything and reports all problems together.
@@ -84,7 +85,7 @@ func (c *Config) Validate() error {
 	for _, d := range []struct {
 		key      string
 		v, least time.Duration
-	}{{"heartbeat", c.Heartbeat, 20 * time.Millisecond}, {"tick_every", c.TickEvery, 10 * time.Millisecond}, {"idle_timeout", c.IdleTimeout, time.Second}} {
+	}{{"heartbeat", c.Heartbeat, 20 * time.Millisecond}, {"tick_every", c.TickEvery, 10 * time.Millisecond}, {"idle_timeout", c.IdleTimeout, time.Second}, {"snapshot_every", c.SnapshotEvery, 50 * time.Millisecond}} {
 		if d.v < d.least {
 			bad("%s %s: at least %s", d.key, d.v, d.least)
 		}

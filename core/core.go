@@ -220,7 +220,7 @@ func (n *Node) open() (_ *parts, err error) {
 	p.store, err = raftstore.Open(raftstore.Options{
 		NodeID: n.cfg.NodeID, Peers: n.peers, Stores: stores, Stream: p.mux.Group(0), LogOutput: n.opts.LogOutput,
 		Timing:    raftstore.Timing{Heartbeat: n.cfg.Heartbeat},
-		Snapshots: raftstore.Snapshots{Entries: n.cfg.SnapshotEntries, Trailing: n.cfg.TrailingEntries},
+		Snapshots: raftstore.Snapshots{Interval: n.cfg.SnapshotEvery, Entries: n.cfg.SnapshotEntries, Trailing: n.cfg.TrailingEntries},
 		OnLeader: func(ctx context.Context, term uint64) error {
 			select {
 			case <-wired:

@@ -43,7 +43,7 @@ func Open(dir string, opts Options) (raftstore.Stores, error) {
 	var none raftstore.Stores
 	logDir := filepath.Join(dir, "log")
 	if err := os.MkdirAll(logDir, 0o700); err != nil {
-		return none, fmt.Errorf("walstore: %w", err)
+		return none, room(fmt.Errorf("walstore: %w", err), dir, opts.SegmentBytes)
 	}
 	logger := hclog.New(&hclog.LoggerOptions{Name: "wal", Level: hclog.Warn, Output: opts.LogOutput})
 	// The WAL's Close leaves its meta store open, and opening the directory again would wait for its
@@ -51,14 +51,14 @@ func Open(dir string, opts Options) (raftstore.Stores, error) {
 	meta := &metadb.BoltMetaDB{}
 	log, err := wal.Open(logDir, wal.WithMetaStore(meta), wal.WithSegmentSize(opts.SegmentBytes), wal.WithLogger(logger))
 	if err != nil {
-		return none, errors.Join(fmt.Errorf("walstore: open log in %s: %w", logDir, err), meta.Close())
+		return none, errors.Join(room(fmt.Errorf("walstore: open log in %s: %w", logDir, err), dir, opts.SegmentBytes), meta.Close())
 	}
 	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, SnapshotsKept, logger)
 	if err != nil {
-		return none, errors.Join(fmt.Errorf("walstore: open snapshots in %s: %w", dir, err), log.Close(), meta.Close())
+		return none, errors.Join(room(fmt.Errorf("walstore: open snapshots in %s: %w", dir, err), dir, opts.SegmentBytes), log.Close(), meta.Close())
 	}
 	return raftstore.Stores{
-		Log: log, Stable: log, Snapshots: snaps,
+		Log: &onDisk{log, dir, opts.SegmentBytes}, Stable: log, Snapshots: snaps,
 		Close: func() error { return errors.Join(log.Close(), meta.Close()) },
 	}, nil
 }

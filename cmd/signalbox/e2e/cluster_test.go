@@ -33,18 +33,35 @@ type cluster struct {
 	one    []*client.Client // per node
 }
 
-// startCluster starts core nodes with a configuration file each; sinks is YAML that is the same on all.
-func startCluster(t testing.TB, nodes int, sinks string) *cluster {
+// startCluster starts core nodes.
+func startCluster(t testing.TB, nodes int, settings string) *cluster {
+	t.Helper()
+	c := newCluster(t, nodes)
+	c.startCores(settings)
+	return c
+}
+
+// newCluster chooses folder and addresses.
+func newCluster(t testing.TB, nodes int) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir()}
-	var peers []string
-	for i := range nodes {
+	for range nodes {
 		c.addrs = append(c.addrs, fmt.Sprintf("127.0.0.1:%d", devservices.FreePort(t)))
-		peers = append(peers, fmt.Sprintf("core%d=%s", i+1, c.addrs[i]))
+	}
+	return c
+}
+
+// startCores starts the nodes with a configuration file each; settings is YAML that is the same on all.
+func (c *cluster) startCores(settings string) {
+	t := c.t
+	t.Helper()
+	var peers []string
+	for i, addr := range c.addrs {
+		peers = append(peers, fmt.Sprintf("core%d=%s", i+1, addr))
 	}
 	for i, addr := range c.addrs {
 		name := fmt.Sprintf("core%d", i+1)
-		text := fmt.Sprintf("node_id: %s\nlisten: %s\npeers: [%s]\ndata_dir: %s\n%s", name, addr, strings.Join(peers, ", "), filepath.Join(c.dir, name), sinks)
+		text := fmt.Sprintf("node_id: %s\nlisten: %s\npeers: [%s]\ndata_dir: %s\n%s", name, addr, strings.Join(peers, ", "), filepath.Join(c.dir, name), settings)
 		p := newProcess(t, name, "signalbox-core", c.dir, "--config", c.write(name+".yaml", text))
 		c.cores = append(c.cores, p)
 		c.one = append(c.one, client.New(addr))
@@ -55,7 +72,6 @@ func startCluster(t testing.TB, nodes int, sinks string) *cluster {
 		_, err := c.leader(ctx)
 		return err
 	})
-	return c
 }
 
 func (c *cluster) write(name, text string) string {

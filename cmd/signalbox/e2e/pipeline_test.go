@@ -93,8 +93,18 @@ type pipeline struct {
 // the cores' configuration.
 func startPipeline(t *testing.T, nodes int, broker *devservices.Broker, cassandra *devservices.CassandraNode, settings ...string) *pipeline {
 	t.Helper()
+	return startPipelineOn(t, nil, nodes, broker, cassandra, settings...)
+}
+
+// startPipelineOn calls disks, unless nil, with the folder that holds the data folders before anything starts.
+func startPipelineOn(t *testing.T, disks func(dir string), nodes int, broker *devservices.Broker, cassandra *devservices.CassandraNode, settings ...string) *pipeline {
+	t.Helper()
 	p := &pipeline{broker: broker, cassandra: cassandra}
-	p.cluster = startCluster(t, nodes, sinkConfig(p.broker, p.cassandra)+strings.Join(settings, ""))
+	p.cluster = newCluster(t, nodes)
+	if disks != nil {
+		disks(p.dir)
+	}
+	p.startCores(sinkConfig(p.broker, p.cassandra) + strings.Join(settings, ""))
 	p.apply(p.write("pipeline.sql", bus.Pipeline), p.write("revised.sql", revised), "vehicle_types="+p.write("vehicle_types.csv", bus.VehicleTypes))
 	p.apply(p.write("rules.yaml", rules)) // after the table that a rule joins has its rows
 	p.events = watch(t, p.broker.URL, "e2e-events", "signalbox/event/#")

@@ -38,8 +38,8 @@ func chaosSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// often makes a node take a snapshot every few seconds, and keep so little log that a node which was away needs one.
-const often = "snapshot_entries: 60\ntrailing_entries: 20\n"
+// often makes a node take a snapshot about every second, and keep so little log that a node which was away needs one.
+const often = "snapshot_every: 300ms\nsnapshot_entries: 30\ntrailing_entries: 20\n"
 
 // begin publishes a fleet until the returned function is called.
 func (p *pipeline) begin(t *testing.T, seed uint64) (end func()) {
