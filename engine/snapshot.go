@@ -22,10 +22,11 @@ import (
 // the body in blocks (length, bytes), a block of length 0, length and CRC32C of
 // the body. Version 1 had the length before a body in one piece, and wrote the
 // state of an operator in one piece; version 2 did not know which agents are
-// behind and which windows became final. A newer version reads older ones.
+// behind and which windows became final; version 3 did not pack closed windows
+// column by column. A newer version reads older ones.
 const (
 	snapshotMagic   = "SBXSNAP\n"
-	snapshotVersion = 3
+	snapshotVersion = 4
 	snapshotBlock   = 256 << 10
 	// MaxSnapshotBytes bounds the body of a snapshot.
 	MaxSnapshotBytes = 64 << 30
@@ -248,7 +249,7 @@ func readBody(r io.Reader) ([]byte, uint32, error) {
 	switch version {
 	case 1:
 		err = readPiece(r, &body)
-	case 2, snapshotVersion:
+	case 2, 3, snapshotVersion:
 		err = readBlocks(r, &body)
 	default:
 		err = fmt.Errorf("version %d, this program reads up to %d; use the newer program", version, snapshotVersion)

@@ -1,9 +1,7 @@
 package stream
 
 import (
-	"bytes"
 	"fmt"
-	"math/bits"
 	"slices"
 	"strings"
 
@@ -134,30 +132,4 @@ func (k *calls) place(i int) int {
 		return i
 	}
 	return k.from[i]
-}
-
-// widen adds the functions that are new, without a value, to the packed state of a window.
-func (o *paneOp) widen(pn *pane) error {
-	if o.calls.from == nil {
-		return nil
-	}
-	n := 0
-	for _, w := range pn.has {
-		n += bits.OnesCount64(w)
-	}
-	d := newDecoder(bytes.NewReader(pn.packed))
-	saved, all := o.calls.savedAccs(), o.calls.newAccs()
-	growAccs(all, n)
-	loadAccs(d, saved, n)
-	if d.err != nil {
-		return d.err
-	}
-	for i, a := range saved {
-		if err := agg.CopyGroups(all[o.calls.place(i)], 0, a, 0, n); err != nil {
-			return err
-		}
-	}
-	var err error
-	pn.packed, err = eager(func(e *encoder) { saveAccs(e, all, n) })
-	return err
 }

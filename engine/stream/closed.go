@@ -3,20 +3,22 @@ package stream
 import (
 	"bytes"
 	"math/bits"
-	"slices"
 
 	"signalbox/engine/agg"
+	"signalbox/engine/pack"
 )
 
 // A window that was emitted but may still be revised (allowed_lateness) is kept
-// packed: its groups renumbered without gaps and encoded. A late row unpacks
-// its pane, and the pane is packed again once the revision went out.
+// packed: which groups it has, and their states without gaps, column by column
+// (see package pack). The keys stay in the table that all windows share. A late
+// row unpacks its pane, and the pane is packed again once the revision went out.
 
 // settle packs the panes whose last window was emitted and that wait for no revision.
 func (o *paneOp) settle() {
-	if o.p.opt.Table.AllowedLateness == 0 || o.emitted == noMark || o.dirty || o.update() {
+	if o.p.opt.Table.AllowedLateness == 0 || o.emitted == noMark || o.dirty || !o.unsettled {
 		return
 	}
+	o.unsettled = false
 	for _, pn := range o.panes {
 		if pn.span == nullSpan || o.lastEnd(pn) > o.emitted {
 			break
@@ -35,7 +37,6 @@ func (o *paneOp) enforceClosed() {
 	for o.closedBytes > o.p.opt.MaxClosedBytes && drop < len(o.panes) && o.panes[drop].packed != nil {
 		pn := o.panes[drop]
 		o.gaveUp = max(o.gaveUp, o.lastEnd(pn))
-		o.forget(o.gaveUp)
 		o.recycle(pn)
 		o.p.count.ClosedEvict++
 		drop++
@@ -47,78 +48,151 @@ func (o *paneOp) enforceClosed() {
 }
 
 func (o *paneOp) pack(pn *pane) {
-	n := int32(0)
-	packed := o.calls.newAccs()
-	growAccs(packed, pn.n)
-	eachBit(pn.has, func(g int32) {
-		for i, a := range packed {
-			if err := a.Merge(n, pn.accs[i], g); err != nil {
-				o.mergeErr = err
-			}
-		}
-		if pn.caps == nil {
-			clearAccs(pn.accs, g)
-		}
-		n++
-	})
-	var buf bytes.Buffer
-	e := newEncoder(&buf)
-	saveAccs(e, packed, int(n))
-	e.fail(e.w.Flush())
-	if e.err != nil { // an accumulator that cannot be encoded stays as it is: nothing was lost
-		if pn.caps == nil {
-			o.refill(pn, packed)
-		}
+	var err error
+	accs := pn.accs
+	if pn.n != pn.size {
+		accs = o.calls.newAccs()
+		growAccs(accs, pn.n)
+		err = copyRuns(pn.has, func(dense, g, n int) error { return copyAccs(accs, dense, pn.accs, g, n) })
+	}
+	var packed []byte
+	if err == nil {
+		packed, err = packPane(pn.has, pn.revs, accs, pn.n)
+	}
+	if err != nil { // an accumulator that cannot be encoded stays as it is: nothing was lost
+		o.mergeErr = err
 		return
 	}
-	pn.packed = bytes.Clone(buf.Bytes())
+	pn.packed = packed
 	o.closedBytes += packedBytes(pn)
 	if pn.caps == nil && len(o.spare) < 4 {
-		o.spare = append(o.spare, spareAccs{pn.accs, pn.size})
+		eachBit(pn.has, func(g int32) { clearAccs(pn.accs, g) })
+		o.spare = append(o.spare, pn.accs)
 	}
-	pn.accs, pn.size, pn.touched, pn.caps = nil, 0, nil, nil
+	pn.accs, pn.size, pn.has, pn.revs, pn.touched, pn.caps = nil, 0, nil, nil, nil, nil
 	if o.cur == pn { // the next row for it must unpack it
 		o.cur = nil
 	}
 }
 
-// spareAccs are empty accumulators of a packed pane, for the next window.
-type spareAccs struct {
-	accs []agg.Accumulator
-	size int
+// packPane writes a set of groups and the states of those n groups; revs, if
+// any, are those of all groups.
+func packPane(has []uint64, revs []uint32, accs []agg.Accumulator, n int) ([]byte, error) {
+	b := pack.AppendSet(nil, has)
+	b = pack.AppendBools(b, []bool{len(revs) > 0})
+	if len(revs) > 0 {
+		list := make([]int64, 0, n)
+		eachBit(has, func(g int32) { list = append(list, int64(revs[g])) })
+		b = pack.AppendInts(b, list)
+	}
+	var err error
+	for _, a := range accs {
+		if b, err = agg.Pack(b, a, n); err != nil {
+			return nil, err
+		}
+	}
+	return bytes.Clone(b), nil
 }
 
-func packedBytes(pn *pane) int64 { return int64(len(pn.packed) + 8*len(pn.has)) }
+// closedPane is the memory of a packed pane beside its bytes.
+const closedPane = 256
+
+func packedBytes(pn *pane) int64 { return int64(len(pn.packed)) + closedPane }
 
 // unpack makes a packed pane writable again.
 func (o *paneOp) unpack(pn *pane) {
 	if pn.packed == nil {
 		return
 	}
+	o.unsettled = true
 	o.closedBytes -= packedBytes(pn)
-	packed := o.calls.newAccs()
-	growAccs(packed, pn.n)
-	d := newDecoder(bytes.NewReader(pn.packed))
-	loadAccs(d, packed, pn.n)
-	if d.err != nil { // the bytes were made by pack or verified by a checksum
-		panic("stream: packed window: " + d.err.Error())
-	}
-	pn.packed, pn.accs, pn.has = nil, o.calls.newAccs(), slices.Clone(pn.has)
+	packed := pn.packed
+	pn.packed, pn.accs = nil, o.calls.newAccs()
 	o.reserve(pn)
-	o.refill(pn, packed)
+	err := o.unpackInto(pn, packed)
+	if err != nil { // the bytes were made by pack or verified by a checksum
+		panic("stream: packed window: " + err.Error())
+	}
 }
 
-// refill merges dense groups back to where they belong.
-func (o *paneOp) refill(pn *pane, packed []agg.Accumulator) {
-	n := int32(0)
-	eachBit(pn.has, func(g int32) {
-		for i, a := range pn.accs {
-			if err := a.Merge(g, packed[i], n); err != nil {
-				o.mergeErr = err
-			}
+// unpackInto puts the states of a packed pane back to where they belong.
+func (o *paneOp) unpackInto(pn *pane, packed []byte) error {
+	revs, b, err := unpackGroups(packed, pn.has, pn.n)
+	if err != nil {
+		return err
+	}
+	if revs != nil {
+		pn.revs = make([]uint32, pn.size)
+		k := 0
+		eachBit(pn.has, func(g int32) { pn.revs[g] = uint32(revs[k]); k++ })
+	}
+	dense := o.calls.newAccs()
+	for _, a := range dense {
+		if b, err = agg.Unpack(b, a, pn.n); err != nil {
+			return err
 		}
-		n++
+	}
+	return copyRuns(pn.has, func(at, g, n int) error { return copyAccs(pn.accs, g, dense, at, n) })
+}
+
+// unpackGroups reads what comes before the states: which groups, and the
+// revisions of those n, nil when there are none.
+func unpackGroups(packed []byte, has []uint64, n int) (revs []int64, rest []byte, err error) {
+	k, b, err := pack.Set(packed, has)
+	if err == nil && k != n {
+		err = errState
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var with [1]bool
+	if b, err = pack.Bools(b, with[:]); err == nil && with[0] {
+		revs = make([]int64, n)
+		b, err = pack.Ints(b, revs)
+	}
+	return revs, b, err
+}
+
+// copyRuns calls f for each run of groups in a set, with the number of groups before it.
+func copyRuns(has []uint64, f func(dense, g, n int) error) error {
+	dense, from, to := 0, 0, 0
+	var err error
+	run := func() {
+		if to > from && err == nil {
+			err = f(dense, from, to-from)
+			dense += to - from
+		}
+	}
+	eachBit(has, func(g int32) {
+		if int(g) != to {
+			run()
+			from = int(g)
+		}
+		to = int(g) + 1
 	})
+	run()
+	return err
+}
+
+func copyAccs(dst []agg.Accumulator, at int, src []agg.Accumulator, from, n int) error {
+	for i, a := range dst {
+		if err := agg.CopyGroups(a, at, src[i], from, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasOf returns the groups of a pane, valid until the next call.
+func (o *paneOp) hasOf(pn *pane) []uint64 {
+	if pn.packed == nil {
+		return pn.has
+	}
+	o.set = append(o.set[:0], make([]uint64, (o.keys.table.Len()+63)/64)...)
+	if _, _, err := pack.Set(pn.packed, o.set); err != nil {
+		panic("stream: packed window: " + err.Error())
+	}
+	return o.set
 }
 
 // eachBit calls f for each set bit, ascending.

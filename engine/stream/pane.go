@@ -69,9 +69,11 @@ type paneOp struct {
 	closedWindows []WindowInfo
 	oldest        int // of closedWindows, once they are full
 
-	closedBytes int64 // of packed panes
-	gaveUp      int64 // windows that end at or before it were given up for the byte budget
-	spare       []spareAccs
+	closedBytes int64               // of packed panes
+	gaveUp      int64               // windows that end at or before it were given up for the byte budget
+	unsettled   bool                // a pane may have to be packed
+	spare       [][]agg.Accumulator // empty, of packed panes, for the next window
+	set         []uint64
 	starts      []int64
 	mask        []uint64
 	union       []uint64
@@ -91,7 +93,7 @@ type pane struct {
 	sel     []int32  // rows of the current batch
 	gids    []int32
 	listed  bool
-	packed  []byte // the state of an emitted window; then accs is nil and has is never written
+	packed  []byte // the groups of an emitted window and their state; then accs and has are nil
 	caps    captures
 }
 
@@ -444,6 +446,7 @@ func (o *paneOp) pane(s window.Span) *pane {
 }
 
 func (o *paneOp) newPane(s window.Span) *pane {
+	o.unsettled = true
 	if n := len(o.free); n > 0 {
 		pn := o.free[n-1]
 		o.free = o.free[:n-1]
@@ -451,9 +454,8 @@ func (o *paneOp) newPane(s window.Span) *pane {
 		return pn
 	}
 	if n := len(o.spare); n > 0 {
-		x := o.spare[n-1]
+		pn := &pane{span: s, accs: o.spare[n-1]}
 		o.spare = o.spare[:n-1]
-		pn := &pane{span: s, accs: x.accs}
 		o.reserve(pn)
 		return pn
 	}
@@ -517,7 +519,7 @@ func (o *paneOp) reserve(pn *pane) {
 
 // recycle empties a pane and keeps its memory for a later window.
 func (o *paneOp) recycle(pn *pane) {
-	eachBit(pn.has, func(g int32) { o.refs[g]-- })
+	eachBit(o.hasOf(pn), func(g int32) { o.refs[g]-- })
 	o.held -= int64(pn.n)
 	if o.cur == pn {
 		o.cur = nil

@@ -100,7 +100,7 @@ func (o *paneOp) emitClosed(mark int64) {
 			o.first(w, f)
 		}
 	})
-	o.emitted = mark
+	o.emitted, o.unsettled = mark, true
 }
 
 // claim makes the rows of a window say how complete it is.
@@ -188,7 +188,7 @@ func (o *paneOp) emitWindow(w window.Span, panes []*pane, mask []uint64) {
 func (o *paneOp) groupsOf(panes []*pane, mask []uint64, f func(g int32)) {
 	o.union = o.union[:0]
 	for _, pn := range panes {
-		o.union = orWords(o.union, pn.has)
+		o.union = orWords(o.union, o.hasOf(pn))
 	}
 	for i, word := range o.union {
 		if mask != nil {

@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"bytes"
 	"math/bits"
 	"slices"
 
+	"signalbox/engine/agg"
 	"signalbox/engine/window"
 )
 
@@ -12,6 +14,7 @@ type paneCapture struct {
 	span         window.Span
 	has, touched []uint64
 	packed       []byte
+	n            int // groups of packed
 	groups       *groupCapture
 	revs         bool
 }
@@ -21,7 +24,7 @@ func (o *paneOp) capture(c *Capture) func(e *encoder) {
 	table := c.table(o.keys.table)
 	panes := make([]paneCapture, 0, len(o.panes))
 	for _, pn := range o.panes {
-		x := paneCapture{span: pn.span, has: pn.has, packed: pn.packed, revs: len(pn.revs) > 0}
+		x := paneCapture{span: pn.span, packed: pn.packed, n: pn.n, revs: len(pn.revs) > 0}
 		if pn.packed == nil {
 			x.has, x.touched = slices.Clone(pn.has), slices.Clone(pn.touched)
 			x.groups = c.groups(&pn.caps, o.calls, pn.size, groupState{accs: pn.accs, revs: pn.revs})
@@ -42,11 +45,12 @@ func (o *paneOp) capture(c *Capture) func(e *encoder) {
 func (x *paneCapture) write(e *encoder, c *Capture) {
 	e.varint(x.span.Start)
 	e.varint(x.span.End)
-	e.words(x.has)
 	if e.bool(x.packed != nil); x.packed != nil {
+		e.int(x.n)
 		e.bytes(x.packed)
 		return
 	}
+	e.words(x.has)
 	e.words(x.touched)
 	e.bool(x.revs)
 	x.groups.write(e, c.lock)
@@ -82,28 +86,124 @@ func (o *paneOp) load(d *decoder) {
 		if d.v1 {
 			pn.size = d.int()
 		}
-		pn.has = d.words()
+		if d.version < columnsVersion {
+			pn.has = d.words()
+		}
 		if d.bool() {
-			pn.size = 0
-			pn.packed = d.bytes()
-			if err := o.widen(pn); err != nil {
-				d.fail(err)
-			}
-			o.closedBytes += packedBytes(pn)
+			o.loadPacked(d, pn)
 		} else if o.loadPane(d, pn); pn.size > len(o.refs) || len(pn.has) != (pn.size+63)/64 {
 			d.fail(errState)
 		}
-		if len(pn.has)*64 > len(o.refs)+63 || d.err != nil {
-			d.fail(errState)
+		if d.err != nil {
 			return
 		}
 		o.count(pn)
 		o.panes = append(o.panes, pn)
 	}
+	o.unsettled = true
+}
+
+// columnsVersion is the first version of the snapshot format that packs closed
+// windows column by column.
+const columnsVersion = 4
+
+// loadPacked reads a packed pane. What an earlier version packed, or a query
+// with fewer functions, is packed anew: the bytes count against a budget that
+// replicas must enforce alike.
+func (o *paneOp) loadPacked(d *decoder, pn *pane) {
+	has := make([]uint64, (len(o.refs)+63)/64)
+	switch {
+	case d.version < columnsVersion:
+		o.repackPlain(d, pn)
+	default:
+		pn.n, pn.packed = d.int(), d.bytes()
+		if o.calls.from != nil {
+			o.widen(d, pn, has)
+		}
+	}
+	clear(has)
+	if d.err != nil {
+		return
+	}
+	if _, _, err := unpackGroups(pn.packed, has, pn.n); err != nil || !o.known(has) {
+		d.fail(errState)
+		return
+	}
+	o.closedBytes += packedBytes(pn)
+}
+
+// known reports whether every group of a set has an id.
+func (o *paneOp) known(has []uint64) bool {
+	top := len(o.refs)
+	return top&63 == 0 || len(has) == 0 || has[len(has)-1]>>(top&63) == 0
+}
+
+// repackPlain reads a pane that an earlier version packed.
+func (o *paneOp) repackPlain(d *decoder, pn *pane) {
+	has := pn.has
+	pn.n, pn.size, pn.has = ones(has), 0, nil
+	saved := o.calls.savedAccs()
+	growAccs(saved, pn.n)
+	b := newDecoder(bytes.NewReader(d.bytes()))
+	if loadAccs(b, saved, pn.n); b.err != nil {
+		d.fail(b.err)
+		return
+	}
+	o.packSaved(d, pn, has, nil, saved)
+}
+
+// widen adds the functions that are new, without a value, to a packed pane.
+func (o *paneOp) widen(d *decoder, pn *pane, has []uint64) {
+	list, b, err := unpackGroups(pn.packed, has, pn.n)
+	saved := o.calls.savedAccs()
+	for _, a := range saved {
+		if err == nil {
+			b, err = agg.Unpack(b, a, pn.n)
+		}
+	}
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	var revs []uint32
+	if list != nil {
+		revs = make([]uint32, 64*len(has))
+		k := 0
+		eachBit(has, func(g int32) { revs[g] = uint32(list[k]); k++ })
+	}
+	o.packSaved(d, pn, has, revs, saved)
+}
+
+func (o *paneOp) packSaved(d *decoder, pn *pane, has []uint64, revs []uint32, saved []agg.Accumulator) {
+	all := o.calls.newAccs()
+	growAccs(all, pn.n)
+	err := d.err
+	for i, a := range saved {
+		if err == nil {
+			err = agg.CopyGroups(all[o.calls.place(i)], 0, a, 0, pn.n)
+		}
+	}
+	if err == nil {
+		pn.packed, err = packPane(has, revs, all, pn.n)
+	}
+	if err != nil {
+		d.fail(err)
+	}
+}
+
+func ones(words []uint64) int {
+	n := 0
+	for _, w := range words {
+		n += bits.OnesCount64(w)
+	}
+	return n
 }
 
 // loadPane reads the groups of a pane that is not packed.
 func (o *paneOp) loadPane(d *decoder, pn *pane) {
+	if d.version >= columnsVersion {
+		pn.has = d.words()
+	}
 	pn.accs, pn.touched = o.calls.newAccs(), d.words()
 	if !d.v1 {
 		s := groupState{accs: pn.accs}
@@ -124,13 +224,12 @@ func (o *paneOp) loadPane(d *decoder, pn *pane) {
 
 // count takes the groups of a restored pane into the accounts.
 func (o *paneOp) count(pn *pane) {
-	for i, word := range pn.has {
-		for ; word != 0; word &= word - 1 {
-			if g := i*64 + bits.TrailingZeros64(word); g < len(o.refs) {
-				o.refs[g]++
-				pn.n++
-				o.held++
-			}
+	pn.n = 0
+	eachBit(o.hasOf(pn), func(g int32) {
+		if int(g) < len(o.refs) {
+			o.refs[g]++
+			pn.n++
+			o.held++
 		}
-	}
+	})
 }

@@ -123,7 +123,7 @@ func (o *paneOp) revised(w window.Span, panes []*pane, mask []uint64, f fullness
 func (o *paneOp) leave(r *toldWindow, panes []*pane, mask []uint64) {
 	if r.rows == nil {
 		for _, pn := range panes {
-			r.rows = orWords(r.rows, pn.has)
+			r.rows = orWords(r.rows, o.hasOf(pn))
 		}
 	}
 	for i := range min(len(mask), len(r.rows)) {
@@ -197,7 +197,7 @@ func (o *paneOp) tellWindow(r *toldWindow) (rows int) {
 	o.mask = append(o.mask[:0], r.rows...)
 	if r.rows == nil {
 		for _, pn := range panes {
-			o.mask = orWords(o.mask, pn.has)
+			o.mask = orWords(o.mask, o.hasOf(pn))
 		}
 	}
 	for _, pn := range panes {
@@ -290,7 +290,7 @@ func (o *paneOp) info(w window.Span, panes []*pane) WindowInfo {
 			x.Rows = pn.n
 			break
 		}
-		has = orWords(has, pn.has)
+		has = orWords(has, o.hasOf(pn))
 	}
 	for _, word := range has {
 		x.Rows += bits.OnesCount64(word)
