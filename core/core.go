@@ -113,7 +113,7 @@ func (n *Node) Run(ctx context.Context) error {
 	for {
 		err := n.run(ctx)
 		if !errors.Is(err, errRebuild) || ctx.Err() != nil {
-			return err
+			return n.wayBack(err)
 		}
 		fmt.Fprintf(n.opts.LogOutput, "%v\n", err)
 	}

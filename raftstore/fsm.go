@@ -29,7 +29,7 @@ func (m *machine) Apply(l *raft.Log) any {
 	}
 	data, err := openEntry(l.Data)
 	if err != nil {
-		m.fail(fmt.Errorf("log entry %d (term %d): %w; remove this node's data directory and let it rejoin", l.Index, l.Term, err))
+		m.fail(fmt.Errorf("log entry %d (term %d): %w", l.Index, l.Term, err))
 		return errFaulted
 	}
 	res := m.sm.Apply(Entry{Index: l.Index, Term: l.Term, Data: data})

@@ -42,6 +42,10 @@ var (
 	ErrOverloaded    = errors.New("raftstore: too many proposals waiting") // nothing was proposed; back off
 )
 
+// ErrDamaged means that what this node has on its disk cannot be used any more: parts are missing or garbled. The other
+// nodes have it all; this one has to begin anew.
+var ErrDamaged = errors.New("raftstore: damaged")
+
 // ErrStopped is wrapped by the error that a StateMachine returns from Apply when its state is no longer
 // defined (it panicked). The node applies nothing more, takes no snapshot and reports the fault to its owner,
 // who rebuilds from the last snapshot.

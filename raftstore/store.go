@@ -127,7 +127,7 @@ func Open(opts Options, sm StateMachine) (*Store, error) {
 	if err := bootstrap(conf, opts, s.trans); err != nil {
 		return nil, err
 	}
-	r, err := raft.NewRaft(conf, s.fsm, newLogCache(&disk{LogStore: opts.Stores.Log, onFault: s.fsm.fail}), opts.Stores.Stable, opts.Stores.Snapshots, s.trans)
+	r, err := s.start(conf)
 	if err != nil {
 		return nil, fmt.Errorf("raftstore: start node %s: %w", opts.NodeID, err)
 	}
@@ -140,6 +140,19 @@ func Open(opts Options, sm StateMachine) (*Store, error) {
 	s.wg.Add(1)
 	go s.watch()
 	return s, nil
+}
+
+// start loads what is on disk. The library panics when the log does not begin where the newest readable snapshot ends.
+func (s *Store) start(conf *raft.Config) (r *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: the log does not continue the newest snapshot that can be read: %v", ErrDamaged, p)
+		} else if err != nil {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}()
+	log := newLogCache(&disk{LogStore: s.opts.Stores.Log, onFault: s.fsm.fail})
+	return raft.NewRaft(conf, s.fsm, log, s.opts.Stores.Stable, s.opts.Stores.Snapshots, s.trans)
 }
 
 func (s *Store) config(logger hclog.Logger) *raft.Config {

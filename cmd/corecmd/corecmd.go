@@ -117,7 +117,29 @@ func Command(use, version string) *cobra.Command {
 		return Run(c.Context(), cfg, version, c.ErrOrStderr())
 	})
 	c.Version = version
+	again := Config{}
+	c.AddCommand(config.Command("rejoin", "Set this node's damaged data aside, so that it gets everything from the others", "SIGNALBOX_CORE_", &again, func(c *cobra.Command) error {
+		return rejoin(c.Context(), again, use, c.OutOrStdout())
+	}))
 	return c
+}
+
+// rejoin prepares a node that cannot use its data any more.
+func rejoin(ctx context.Context, cfg Config, use string, out io.Writer) error {
+	if err := cfg.Core.Validate(); err != nil {
+		return err
+	}
+	release, err := datadir.Lock(cfg.Core.DataDir, "core node "+cfg.Core.NodeID)
+	if err != nil {
+		return err
+	}
+	defer release()
+	aside, err := core.Rejoin(ctx, cfg.Core)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "what %s had is in %s now; start %s as always: it gets everything from the other nodes\nwhen signalbox status shows it without a fault, that folder may be removed\n", cfg.Core.NodeID, aside, use)
+	return nil
 }
 
 // Run serves until ctx ends.

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -32,6 +34,14 @@ type Options struct {
 	LogOutput    io.Writer
 }
 
+// unusable marks an error that another attempt will not cure.
+func unusable(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.EROFS) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", raftstore.ErrDamaged, err)
+}
+
 // Open opens or creates the stores below dir.
 func Open(dir string, opts Options) (raftstore.Stores, error) {
 	if opts.SegmentBytes == 0 {
@@ -51,7 +61,7 @@ func Open(dir string, opts Options) (raftstore.Stores, error) {
 	meta := &metadb.BoltMetaDB{}
 	log, err := wal.Open(logDir, wal.WithMetaStore(meta), wal.WithSegmentSize(opts.SegmentBytes), wal.WithLogger(logger))
 	if err != nil {
-		return none, errors.Join(room(fmt.Errorf("walstore: open log in %s: %w", logDir, err), dir, opts.SegmentBytes), meta.Close())
+		return none, errors.Join(room(unusable(fmt.Errorf("walstore: open log in %s: %w", logDir, err)), dir, opts.SegmentBytes), meta.Close())
 	}
 	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, SnapshotsKept, logger)
 	if err != nil {
