@@ -83,6 +83,9 @@ func (x *run) hold(n plan.Node, rows *int) (plan.Node, error) {
 		*rows += out.Len
 		return &held{out}, nil
 	}
+	if _, recursive := n.(*plan.Recursive); recursive {
+		return n, nil // parts of a step cannot be computed outside of it
+	}
 	var failed error
 	out := plan.Rebuilt(n, func(in plan.Node) plan.Node {
 		if failed != nil {

@@ -51,6 +51,7 @@ func RunNode(n plan.Node, source Source, opt Options) (*column.Batch, error) {
 type run struct {
 	source Source
 	opt    Options
+	steps  map[*plan.StepRows]*column.Batch // of the recursions that are going on
 }
 
 func (x *run) node(n plan.Node) (*column.Batch, error) {
@@ -68,6 +69,10 @@ func (x *run) operator(n plan.Node) (*column.Batch, error) {
 	switch n := n.(type) {
 	case *held:
 		return n.rows, nil
+	case *plan.Recursive:
+		return x.recursive(n)
+	case *plan.StepRows:
+		return x.steps[n], nil
 	case *plan.Scan:
 		return x.scan(n)
 	case *plan.Values:

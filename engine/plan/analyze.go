@@ -103,6 +103,10 @@ type cte struct {
 	columns []string
 	query   *sql.Query
 	scope   scope
+
+	recursive bool
+	maxLevel  int64
+	self      *selfReference // set inside a recursive expression, for its own name
 }
 
 // mark remembers where an operator was written and counts it.

@@ -255,6 +255,10 @@ func describe(n Node) string {
 		return "State " + stateCallTexts(n)
 	case *Values:
 		return fmt.Sprintf("Values, %d rows", len(n.Rows))
+	case *Recursive:
+		return fmt.Sprintf("Recursive, at most %d steps", n.MaxLevel)
+	case *StepRows:
+		return "Rows of the step before"
 	}
 	return fmt.Sprintf("%T", n)
 }

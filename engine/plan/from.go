@@ -30,6 +30,10 @@ func (a *analyzer) from(r sql.Relation, sc scope) (*rel, error) {
 		return a.join(r, sc)
 	case *sql.LateralView:
 		return a.lateralView(r, sc)
+	case *sql.Pivot:
+		return a.pivot(r, sc)
+	case *sql.Unpivot:
+		return a.unpivot(r, sc)
 	case *sql.TableFunc:
 		return a.tableFunc(r, sc)
 	}
@@ -88,6 +92,19 @@ func (a *analyzer) unknownTable(t *sql.Table) error {
 }
 
 func (a *analyzer) cte(c cte, t *sql.Table) (*rel, error) {
+	if c.self != nil {
+		if c.self.used++; c.self.rows == nil {
+			return nil, fail(t.Pos, "INVALID_RECURSIVE_CTE", "42836", "`%s` is read where it does not exist yet", c.name)
+		}
+		return newRel(c.self.rows, c.name), nil
+	}
+	if c.recursive {
+		r, err := a.recursive(c, t)
+		if err != nil {
+			return nil, err
+		}
+		return r.visible().renamed(&sql.TableAlias{Pos: t.Pos, Name: c.name, Columns: c.columns})
+	}
 	r, err := a.query(c.query, c.scope)
 	if err != nil {
 		return nil, err
@@ -250,7 +267,12 @@ func (a *analyzer) values(v *sql.Values, sc scope) (*rel, error) {
 	if err := a.mark(n, v.Pos); err != nil {
 		return nil, err
 	}
-	return newRel(n, "").renamed(v.Alias)
+	out, err := newRel(n, "").renamed(v.Alias)
+	if err != nil {
+		err = fail(v.Pos, "INVALID_INLINE_TABLE.NUM_COLUMNS_MISMATCH", "42000", "%s names %d columns, but VALUES has %d", v.Alias.Name, len(v.Alias.Columns), len(n.Out.Fields))
+		err.(*expr.Error).Phase = "parse" // Spark's class for it
+	}
+	return out, err
 }
 
 // mixesStrings reports whether a column of VALUES has both strings and others: Spark casts none of them.

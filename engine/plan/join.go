@@ -41,7 +41,7 @@ func (a *analyzer) join(j *sql.Join, sc scope) (*rel, error) {
 	}
 	out, err := m.join(joinKinds[j.Kind], j.Pos)
 	if err == nil && len(m.after) > 0 {
-		b := &binder{a: a, scope: sc, rel: out, clause: "ON"}
+		b := &binder{a: a, scope: sc, rel: out, clause: "the condition of a join"}
 		for _, c := range m.after {
 			if err := b.filter(c); err != nil {
 				return nil, err

@@ -238,6 +238,19 @@ type Analytic struct {
 	Out       *column.Schema
 }
 
+// Recursive is WITH RECURSIVE: the rows of Anchor, and those that Step makes of
+// the rows of the step before, until there are none.
+type Recursive struct {
+	Anchor, Step Node
+	Before       *StepRows // the leaf in Step
+	MaxLevel     int64     // more steps are the error RECURSION_LEVEL_LIMIT_EXCEEDED
+	Enough       int64     // stop when there are so many rows, 0 = never
+	Out          *column.Schema
+}
+
+// StepRows are the rows of the step before, inside the Step of a Recursive.
+type StepRows struct{ Out *column.Schema }
+
 // Values is a literal table; a SELECT without FROM is one row of no columns.
 type Values struct {
 	Out  *column.Schema
@@ -261,6 +274,8 @@ func (n *Union) Schema() *column.Schema      { return n.Out }
 func (n *SetOp) Schema() *column.Schema      { return n.Left.Schema() }
 func (n *Analytic) Schema() *column.Schema   { return n.Out }
 func (n *Values) Schema() *column.Schema     { return n.Out }
+func (n *Recursive) Schema() *column.Schema  { return n.Out }
+func (n *StepRows) Schema() *column.Schema   { return n.Out }
 
 func (n *Scan) Inputs() []Node       { return nil }
 func (n *Watermark) Inputs() []Node  { return []Node{n.Input} }
@@ -279,6 +294,8 @@ func (n *Union) Inputs() []Node      { return n.Branches }
 func (n *SetOp) Inputs() []Node      { return []Node{n.Left, n.Right} }
 func (n *Analytic) Inputs() []Node   { return []Node{n.Input} }
 func (n *Values) Inputs() []Node     { return nil }
+func (n *Recursive) Inputs() []Node  { return []Node{n.Anchor, n.Step} }
+func (n *StepRows) Inputs() []Node   { return nil }
 
 // Mode is the output mode of a continuous query.
 type Mode string

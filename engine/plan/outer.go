@@ -103,6 +103,8 @@ func Rebuilt(n Node, input func(Node) Node, each func(*expr.Expr)) Node {
 		n.Left, n.Right = input(n.Left), input(n.Right)
 	case *SetOp:
 		n.Left, n.Right = input(n.Left), input(n.Right)
+	case *Recursive:
+		n.Anchor, n.Step = input(n.Anchor), input(n.Step)
 	case *Union:
 		for i := range n.Branches {
 			n.Branches[i] = input(n.Branches[i])
@@ -177,6 +179,9 @@ func copied(n Node) Node {
 		c := *n
 		return &c
 	case *SetOp:
+		c := *n
+		return &c
+	case *Recursive:
 		c := *n
 		return &c
 	}

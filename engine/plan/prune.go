@@ -71,6 +71,10 @@ func (p *pruner) inputs(n Node, have []bool) {
 		p.need(n.Left, everything(n.Left))
 		p.need(n.Right, everything(n.Right))
 		return
+	case *Recursive:
+		p.need(n.Anchor, everything(n.Anchor))
+		p.need(n.Step, everything(n.Step))
+		return
 	}
 	ins := n.Inputs()
 	if len(ins) != 1 {

@@ -64,6 +64,8 @@ func setInputs(n Node) {
 		n.Input = pushDown(n.Input)
 	case *SetOp:
 		n.Left, n.Right = pushDown(n.Left), pushDown(n.Right)
+	case *Recursive:
+		n.Anchor, n.Step = pushDown(n.Anchor), pushDown(n.Step)
 	}
 }
 

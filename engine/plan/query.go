@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"strings"
 
 	"signalbox/engine/column"
@@ -17,7 +18,7 @@ func (a *analyzer) query(q *sql.Query, sc scope) (*rel, error) {
 			}
 		}
 		seen := scope{ctes: append([]cte(nil), sc.ctes...), outer: sc.outer, row: sc.row}
-		sc.ctes = append(seen.ctes[:len(seen.ctes):len(seen.ctes)], cte{c.Name, c.Columns, c.Query, seen})
+		sc.ctes = append(seen.ctes[:len(seen.ctes):len(seen.ctes)], cte{name: c.Name, columns: c.Columns, query: c.Query, scope: seen, recursive: q.Recursive, maxLevel: cmp.Or(c.MaxLevel, DefaultMaxLevel)})
 	}
 	r, err := a.body(q, sc)
 	if err != nil {
@@ -122,6 +123,9 @@ func (a *analyzer) limit(r *rel, q *sql.Query, sc scope) (*rel, error) {
 		if n.Offset, err = a.rowCount(q.Offset, "OFFSET", sc); err != nil {
 			return nil, err
 		}
+	}
+	if n.N >= 0 {
+		stopAt(n.Input, n.N+n.Offset)
 	}
 	return &rel{node: n, attrs: r.attrs, delay: r.delay}, a.mark(n, pos)
 }

@@ -34,6 +34,11 @@ func (a *analyzer) selectQuery(sel *sql.Select, order []sql.SortItem, sc scope) 
 	if err != nil {
 		return nil, err
 	}
+	return a.selectOver(from, sel, order, sc)
+}
+
+// selectOver plans a SELECT over a relation that was planned already.
+func (a *analyzer) selectOver(from *rel, sel *sql.Select, order []sql.SortItem, sc scope) (*rel, error) {
 	s := &selection{a: a, sel: sel, order: order, scope: sc}
 	s.b = &binder{a: a, scope: sc, rel: from, calls: map[*sql.Call]expr.Expr{}}
 	steps := []func() error{s.expandStars, s.keyedState, s.where, s.windows, s.aggregate, s.having, s.generators, s.analytics, s.qualify}

@@ -50,7 +50,8 @@ func (b *binder) subqueryValue(e sql.Expr) (expr.Expr, error) {
 		}
 		// Spark makes an existence join of it, whose answer is never NULL: a
 		// comparison that is unknown counts as no match for IN and as a match for NOT IN.
-		known, err := call(e.Pos, "coalesce", b.last(), expr.NewLiteral(boolType(), column.Bool(e.Not)))
+		unknown := e.Not && b.clause != "ON" // where Spark forgets it
+		known, err := call(e.Pos, "coalesce", b.last(), expr.NewLiteral(boolType(), column.Bool(unknown)))
 		return negate(e.Pos, known, err, e.Not)
 	case *sql.ScalarSubquery:
 		return b.scalarSubquery(e)
@@ -191,7 +192,7 @@ func (b *binder) joinSubquery(q *sql.Query, operands []sql.Expr, kind JoinKind, 
 	if err != nil {
 		return err
 	}
-	in, err := b.takeApart(q, func(sel *sql.Select) bool { return sel.GroupBy == nil && !aggregated(sel) })
+	in, err := b.takeApart(q, func(sel *sql.Select) bool { return sel.GroupBy == nil && !aggregated(sel) && !computedBelow(sel) })
 	if err != nil {
 		return err
 	}
@@ -244,6 +245,16 @@ func aggregated(sel *sql.Select) bool {
 	return false
 }
 
+// computedBelow reports whether a select list has what an operator of its own computes.
+func computedBelow(sel *sql.Select) bool {
+	for _, it := range sel.Items {
+		if len(findCalls(it.Expr, func(c *sql.Call) bool { return isAnalytic(c) || isGenerator(c) || isTimeWindow(c) })) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // inColumns are the columns that IN compares with.
 func (b *binder) inColumns(in *inner, n int, pos sql.Pos) ([]expr.Expr, error) {
 	if n == 0 {
@@ -275,13 +286,17 @@ func (b *binder) inColumns(in *inner, n int, pos sql.Pos) ([]expr.Expr, error) {
 
 // scalarSubquery joins a sub-query that gives one value.
 func (b *binder) scalarSubquery(e *sql.ScalarSubquery) (expr.Expr, error) {
-	in, err := b.takeApart(e.Query, func(sel *sql.Select) bool { return sel.GroupBy == nil && !sel.Distinct })
+	in, err := b.takeApart(e.Query, func(sel *sql.Select) bool { return sel.GroupBy == nil && !sel.Distinct && !computedBelow(sel) })
 	if err != nil {
 		return nil, err
 	}
 	if (b.clause == "ON" || b.clause == "ORDER BY") && (in.sel != nil || len(in.params) > 0) {
 		return nil, fail(e.Pos, "UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.UNSUPPORTED_CORRELATED_SCALAR_SUBQUERY", "0A000",
 			"a sub-query in %s that is a value may not use columns of the query around it; compute it in the select list of a sub-query in FROM", b.clause)
+	}
+	if b.group != nil && b.clause == "the select list" && (in.sel != nil || len(in.params) > 0) {
+		return nil, fail(e.Pos, "SCALAR_SUBQUERY_IS_IN_GROUP_BY_OR_AGGREGATE_FUNCTION", "0A000",
+			"a sub-query that uses columns of the query around it stands beside aggregates: group by it, or put it inside an aggregate")
 	}
 	if in.sel != nil {
 		return b.correlatedScalar(e, in)
@@ -384,13 +399,12 @@ func (b *binder) correlatedAggregate(e *sql.ScalarSubquery, in *inner) (expr.Exp
 	}
 	n.Out = out.schema(-1)
 	out.node = n
-	keys := len(n.Keys)
-	m.right = out
 	m.node.RightKeys = nil
-	for i := range keys {
+	for i := range n.Keys {
 		m.node.RightKeys = append(m.node.RightKeys, out.column(i))
 	}
-	width := b.rel.width()
+	m.right = marked(out)
+	there := b.rel.width() + out.width()
 	if err := b.a.mark(n, e.Pos); err != nil {
 		return nil, err
 	}
@@ -405,11 +419,24 @@ func (b *binder) correlatedAggregate(e *sql.ScalarSubquery, in *inner) (expr.Exp
 	if err != nil {
 		return nil, err
 	}
-	missing, err := call(e.Pos, "isnull", b.rel.column(width))
+	missing, err := call(e.Pos, "isnull", b.rel.column(there))
 	if err != nil {
 		return nil, err
 	}
 	return call(e.Pos, "if", missing, none, some)
+}
+
+// marked appends a column that is NULL only where a join finds no row.
+func marked(r *rel) *rel {
+	out := &rel{attrs: append(append([]attr(nil), r.attrs...), attr{typ: boolType(), hidden: true}), delay: r.delay}
+	n := &Project{Input: r.node}
+	for i := range r.attrs {
+		n.Exprs = append(n.Exprs, r.column(i))
+	}
+	n.Exprs = append(n.Exprs, expr.NewLiteral(boolType(), column.Bool(true)))
+	n.Out = out.schema(r.node.Schema().Time)
+	out.node = n
+	return out
 }
 
 // emptyValue is the value of an aggregate over no rows.

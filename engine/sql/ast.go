@@ -108,19 +108,22 @@ type TypeName struct {
 // Query is a query expression: [WITH …] body [ORDER BY …] [LIMIT …] [OFFSET …].
 type Query struct {
 	Pos
-	With    []CTE
-	Body    Body
-	OrderBy []SortItem
-	Limit   Expr // nil = none (also LIMIT ALL)
-	Offset  Expr // nil = none
+	With []CTE
+	// Recursive is WITH RECURSIVE: the expressions may refer to themselves.
+	Recursive bool
+	Body      Body
+	OrderBy   []SortItem
+	Limit     Expr // nil = none (also LIMIT ALL)
+	Offset    Expr // nil = none
 }
 
-// CTE is one common table expression: name [(columns)] AS (query).
+// CTE is one common table expression: name [(columns)] [MAX RECURSION LEVEL n] AS (query).
 type CTE struct {
 	Pos
-	Name    string
-	Columns []string
-	Query   *Query
+	Name     string
+	Columns  []string
+	MaxLevel int64 // 0 = the default
+	Query    *Query
 }
 
 // Body is one of *Select, *SetOp, *Values, *TableBody, *Query (parenthesised).

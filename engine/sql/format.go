@@ -2,6 +2,7 @@ package sql
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"signalbox/engine/column"
@@ -144,12 +145,18 @@ func formatType(t column.Type) string {
 func (w *writer) query(q *Query) {
 	if len(q.With) > 0 {
 		w.put("WITH ")
+		if q.Recursive {
+			w.put("RECURSIVE ")
+		}
 		w.list(len(q.With), func(i int) {
 			c := q.With[i]
 			w.put(QuoteName(c.Name))
 			if len(c.Columns) > 0 {
 				w.put(" ")
 				w.names(c.Columns)
+			}
+			if c.MaxLevel > 0 {
+				w.put(" MAX RECURSION LEVEL ", strconv.FormatInt(c.MaxLevel, 10))
 			}
 			w.put(" AS (")
 			w.query(c.Query)
@@ -341,6 +348,10 @@ func (w *writer) relation(r Relation) {
 		w.join(r)
 	case *LateralView:
 		w.lateralView(r)
+	case *Pivot:
+		w.pivot(r)
+	case *Unpivot:
+		w.unpivot(r)
 	}
 }
 

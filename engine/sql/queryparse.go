@@ -1,6 +1,9 @@
 package sql
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // startsQuery reports whether a query begins at token i.
 func (p *parser) startsQuery(i int) bool {
@@ -75,6 +78,10 @@ func (p *parser) query() *Query {
 	defer p.leave()
 	q := &Query{Pos: p.peek().pos}
 	if p.accept("WITH") {
+		if p.peek().is("RECURSIVE") && p.ahead(1).isName() && !p.ahead(1).is("AS") {
+			p.i++
+			q.Recursive = true
+		}
 		q.With = p.ctes()
 	}
 	q.Body = p.setOps(0)
@@ -103,14 +110,14 @@ func (p *parser) query() *Query {
 }
 
 func (p *parser) ctes() []CTE {
-	if p.peek().is("RECURSIVE") && p.ahead(1).isName() && !p.ahead(1).is("AS") {
-		p.unsupported(p.peek().pos, "WITH RECURSIVE", "")
-	}
 	var out []CTE
 	p.comma(func() {
 		c := CTE{Pos: p.peek().pos, Name: p.name("the name of a common table expression")}
 		if p.peek().op("(") && !p.startsQuery(p.i+1) {
 			c.Columns = p.names("a column name")
+		}
+		if p.acceptAll("MAX", "RECURSION", "LEVEL") {
+			c.MaxLevel = p.wholeNumber()
 		}
 		p.accept("AS")
 		p.expectOp("(")
@@ -124,6 +131,17 @@ func (p *parser) ctes() []CTE {
 		out = append(out, c)
 	})
 	return out
+}
+
+// wholeNumber takes an integer literal above 0.
+func (p *parser) wholeNumber() int64 {
+	t := p.peek()
+	n, err := strconv.ParseInt(t.val, 10, 32)
+	if t.kind != tNumber || err != nil || n < 1 {
+		p.unexpected("a whole number above 0")
+	}
+	p.i++
+	return n
 }
 
 // subquery parses a query where one must stand.

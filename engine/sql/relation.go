@@ -11,13 +11,13 @@ func (p *parser) fromClause() Relation {
 	for p.peek().is("LATERAL") && p.ahead(1).is("VIEW") {
 		r = p.lateralView(r)
 	}
-	return r
+	return p.pivots(r)
 }
 
 // joins parses the JOINs that follow left.
 func (p *parser) joins(left Relation) Relation {
 	for {
-		p.refusePivot()
+		left = p.pivots(left)
 		j := &Join{Pos: p.peek().pos, Left: left}
 		at := p.i
 		j.Natural = p.accept("NATURAL")
@@ -69,16 +69,6 @@ func (p *parser) joinKind() JoinKind {
 	return InnerJoin
 }
 
-func (p *parser) refusePivot() {
-	t := p.peek()
-	switch {
-	case (t.is("PIVOT") || t.is("UNPIVOT")) && p.ahead(1).op("("):
-		p.unsupported(t.pos, "PIVOT", "write one aggregate with FILTER (WHERE …) for each column")
-	case t.is("TABLESAMPLE"):
-		p.unsupported(t.pos, "TABLESAMPLE", "its answer would differ from run to run; filter on a key, for example WHERE pmod(hash(bus_id), 100) < 10")
-	}
-}
-
 func (p *parser) relationPrimary() Relation {
 	p.enter()
 	defer p.leave()
@@ -109,7 +99,6 @@ func (p *parser) tableSuffix(r *Table) Relation {
 	if t := p.peek(); t.is("FOR") || t.is("VERSION") && p.ahead(1).is("AS") || t.is("TIMESTAMP") && p.ahead(1).is("AS") {
 		p.unsupported(t.pos, "time travel", "a static table has one active version; results carry it")
 	}
-	p.refusePivot()
 	r.Watermark, r.Dedup = p.streamClauses()
 	r.Alias = p.tableAlias()
 	return r
@@ -121,7 +110,6 @@ func (p *parser) parenRelation(lateral bool) Relation {
 		p.i++
 		s := &Subquery{Pos: pos, Lateral: lateral, Query: p.query()}
 		p.expectOp(")")
-		p.refusePivot()
 		s.Watermark, s.Dedup = p.streamClauses()
 		s.Alias = p.tableAlias()
 		return s
