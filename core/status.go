@@ -43,7 +43,7 @@ func (n *Node) status(p *parts) api.Status {
 		out.Agents = append(out.Agents, agentStatus(&s.Agents[i], s.Tick))
 	}
 	for _, st := range s.Streams {
-		out.Streams = append(out.Streams, api.StreamStatus{Stream: st.Stream, LowWater: api.Timestamp(st.LowWater), Complete: st.Complete, Expected: st.Expected, Holder: st.Holder})
+		out.Streams = append(out.Streams, api.StreamStatus{Stream: st.Stream, LowWater: api.Timestamp(st.LowWater), Complete: st.Complete, Expected: st.Expected, Holder: st.Holder, Missing: st.Missing})
 	}
 	for _, k := range p.delivery.Status() {
 		out.Sinks = append(out.Sinks, sinkStatus(k, s))
@@ -56,7 +56,7 @@ func (n *Node) status(p *parts) api.Status {
 
 func agentStatus(a *fsm.AgentStatus, tick int64) api.AgentStatus {
 	out := api.AgentStatus{ID: a.Agent, Version: a.Version, Standing: a.Standing, Epoch: a.Epoch, AppliedSeq: a.AppliedSeq,
-		LastSeen: api.Timestamp(a.Seen), LowWater: api.Timestamp(a.LowWater), Waiting: a.Waiting, Received: a.Received,
+		LastSeen: api.Timestamp(a.Seen), Frontier: api.Timestamp(a.Frontier), LowWater: api.Timestamp(a.LowWater), Waiting: a.Waiting, Received: a.Received,
 		Applied: a.Applied, Duplicate: a.Duplicate, Rejected: a.Rejected, Dropped: a.EdgeDropped}
 	if out.Standing == "" {
 		out.Standing = "live"

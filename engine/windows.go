@@ -1,6 +1,9 @@
 package engine
 
-import "signalbox/engine/column"
+import (
+	"signalbox/engine/column"
+	"signalbox/engine/stream"
+)
 
 // windowsSchema is the layout of <table>$windows.
 var windowsSchema = &column.Schema{Name: "$windows", Time: 0, Fields: []column.Field{
@@ -34,3 +37,6 @@ func (e *Engine) windows(r *relation) (*column.Batch, bool) {
 	}
 	return b, true
 }
+
+// MissingText names agents with the reason why they are behind, at most stream.MaxMissing of them.
+func MissingText(list []Behind) string { return stream.MissingText(list) }

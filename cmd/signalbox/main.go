@@ -1,5 +1,5 @@
 // Command signalbox is the operator's program: demo, replay, check, explain,
-// apply, query, status and schema.
+// apply, query, status, agents and schema.
 package main
 
 import (
@@ -45,6 +45,6 @@ func explained(c *cobra.Command, err error) string {
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{Use: "signalbox", Short: "Telemetry from devices to answers and alerts", Version: version, SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(replayCommand(), queryCommand(), statusCommand(), applyCommand(), checkCommand(), explainCommand(), schemaCommand(), demoCommand(), coreCommand())
+	root.AddCommand(replayCommand(), queryCommand(), statusCommand(), agentsCommand(), applyCommand(), checkCommand(), explainCommand(), schemaCommand(), demoCommand(), coreCommand())
 	return root
 }

@@ -60,6 +60,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/query", s.query)
 	mux.HandleFunc("POST /v1/query", s.query)
 	mux.HandleFunc("POST /v1/apply", s.apply)
+	mux.HandleFunc("POST /v1/agents/retire", s.retire)
 	mux.HandleFunc("POST /v1/tables/{name}", s.upload)
 	mux.HandleFunc("PUT /v1/tables/{name}", s.upload)
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Status()) })
@@ -208,6 +209,36 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 		res.Error, code = err.Error(), http.StatusConflict
 	}
 	reply(w, code, res)
+}
+
+// RetireRequest is the body of POST /v1/agents/retire.
+type RetireRequest struct {
+	Agent string `json:"agent"`
+}
+
+func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
+	if !mayChange(w, r) {
+		return
+	}
+	var req RetireRequest
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, MaxQueryBytes))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(&req)
+	if err == nil && req.Agent == "" {
+		err = errors.New("no agent is named")
+	}
+	if err != nil {
+		fail(w, fmt.Errorf(`retire: the body must be {"agent": "NAME"}: %w`, err))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), applyTimeout)
+	defer cancel()
+	done, err := s.Catalog.Retire(ctx, req.Agent)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, http.StatusOK, done)
 }
 
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {

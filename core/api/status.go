@@ -45,10 +45,11 @@ type NodeStatus struct {
 type AgentStatus struct {
 	ID         string `json:"id"`
 	Version    string `json:"version,omitempty"`
-	Standing   string `json:"standing"` // live, backlog or offline
+	Standing   string `json:"standing"` // live, backlog, offline or retired
 	Epoch      uint64 `json:"epoch"`
 	AppliedSeq uint64 `json:"applied_seq"`
 	LastSeen   string `json:"last_seen,omitempty"`
+	Frontier   string `json:"frontier,omitempty"` // newest event time it told of
 	LowWater   string `json:"low_water,omitempty"`
 	Lag        string `json:"lag,omitempty"` // tick time minus low water
 	Waiting    uint64 `json:"waiting"`       // readings in its spool
@@ -66,6 +67,7 @@ type StreamStatus struct {
 	Complete int    `json:"agents_complete"`
 	Expected int    `json:"agents_expected"`
 	Holder   string `json:"holder,omitempty"`
+	Missing  string `json:"missing,omitempty"` // agents that have not certified up to low_water, with reasons
 }
 
 // SinkStatus is a sink on this node.

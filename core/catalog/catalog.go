@@ -194,6 +194,22 @@ func (c *Catalog) check(docs []Document) ([][]TableOutcome, error) {
 	return tables, nil
 }
 
+// Retired is the answer to Retire.
+type Retired struct {
+	Agent string `json:"agent"`
+	Index uint64 `json:"index"`
+	Note  string `json:"note,omitempty"`
+}
+
+// Retire takes an agent that will not come back out of those that are expected.
+func (c *Catalog) Retire(ctx context.Context, agent string) (Retired, error) {
+	r, err := c.submit(ctx, fsm.RetireItem(agent))
+	if err != nil {
+		return Retired{}, fmt.Errorf("agent %s: %w", agent, err)
+	}
+	return Retired{Agent: agent, Index: r.Index, Note: r.Reason}, nil
+}
+
 func (c *Catalog) submit(ctx context.Context, it fsm.Item) (fsm.Result, error) {
 	r, err := c.Submit.Submit(ctx, it)
 	if err != nil {

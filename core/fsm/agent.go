@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ type agent struct {
 	fronts           []front
 	pending          *wire.Heartbeat // certifies what is still on its way
 	seen             int64           // tick time of the last word from it
+	retired          int64           // tick time when an operator retired it; 0 = it is expected once it named its streams
 	lane             wire.Lane       // of its last batch
 	live, back       wire.Queue
 	counts           AgentCounts
@@ -66,6 +68,10 @@ func (s *state) grant(h *wire.Hello) Result {
 		a = s.newAgent(h.Agent)
 		a.epoch, a.prevEpoch = 1, 1
 		a.install = h.Install
+	case s.twin(a, h):
+		a.counts.Conflicts++
+		return Result{Verdict: Refused, Reason: fmt.Sprintf("two devices have the name %q: one that came later is connected and holds it. Give each its own name (agent), "+
+			"or stop the other one: it loses the name %d s after its last word", h.Agent, s.idleTimeout/1_000_000)}
 	case a.install == h.Install && h.Epoch == 0 && a.applied == 0:
 		// Its Welcome was lost: the epoch is still unused.
 	case a.install == h.Install && h.Epoch == a.epoch && a.consistent(h):
@@ -79,6 +85,7 @@ func (s *state) grant(h *wire.Hello) Result {
 		a.install, a.pending = h.Install, nil
 	}
 	a.session, a.version, a.seen = h.Session, h.Version, s.tick
+	s.revive(a)
 	w := &wire.Welcome{Epoch: a.epoch, Applied: a.applied, PrevEpoch: a.prevEpoch, Prev: a.prevApplied,
 		Credit: wire.MaxInFlight, Generation: s.generation, Group: s.group}
 	w.Hashes = slices.Clone(a.prevHashes)
@@ -86,6 +93,50 @@ func (s *state) grant(h *wire.Hello) Result {
 		w.Prev, w.Hashes = a.applied, slices.Clone(a.hashes)
 	}
 	return Result{Verdict: Applied, Epoch: a.epoch, Seq: a.applied, Welcome: w}
+}
+
+// retire takes an agent out of those that are expected: nothing waits for what it has not sent, and windows that
+// lacked only its readings become final. Its cursor stays, so that nothing counts twice if it comes back after all.
+func (s *state) retire(name string) Result {
+	a := s.agents[name]
+	switch {
+	case a == nil:
+		return Result{Verdict: Refused, Reason: fmt.Sprintf("there is no agent %q: signalbox agents lists them", name)}
+	case a.retired != 0:
+		return Result{Verdict: Applied, Epoch: a.epoch, Seq: a.applied, Reason: "it was retired already"}
+	}
+	r := Result{Verdict: Applied, Epoch: a.epoch, Seq: a.applied}
+	if s.standing(a) != "offline" {
+		r.Reason = fmt.Sprintf("it spoke %d s ago: when it speaks again it is expected again", (s.tick-a.seen)/1_000_000)
+	}
+	for _, f := range a.fronts {
+		s.streams[f.stream].dirty = true
+	}
+	a.retired, a.fronts, a.pending = max(s.tick, 1), nil, nil
+	s.tell("agent %s is retired (log index %d): nothing waits for it any more", a.name, s.index)
+	return r
+}
+
+// revive makes an agent that speaks one that is expected, from the next time it names its streams.
+func (s *state) revive(a *agent) {
+	if a.retired != 0 {
+		a.retired = 0
+		s.tell("agent %s, which was retired, speaks again (log index %d): it is expected again", a.name, s.index)
+	}
+}
+
+// tell writes a line for the operator of this node.
+func (s *state) tell(format string, args ...any) {
+	if s.notice != nil {
+		s.notice(fmt.Sprintf(format, args...))
+	}
+}
+
+// twin reports whether an agent that lost its epoch to another process of its name asks for it back while that one is alive:
+// without an answer other than a new epoch the two would take it from each other for ever. A process that starts anew either
+// knows the epoch, or has none.
+func (s *state) twin(a *agent, h *wire.Hello) bool {
+	return h.Epoch != 0 && h.Epoch < a.epoch && h.Session != a.session && s.tick-a.seen < s.idleTimeout
 }
 
 // consistent reports whether the agent's spool continues what was applied: no sequence is sealed anew, and what

@@ -2,8 +2,11 @@ package fsm
 
 import (
 	"cmp"
+	"encoding/binary"
 	"math"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 
 	"signalbox/edge/wire"
 	"signalbox/engine"
@@ -25,6 +28,7 @@ type certified struct {
 	holder             int   // ord of the agent that holds the minimum, -1 = none
 	holderLow          int64 // ns
 	dirty              bool
+	behind             uint64 // hash of those behind low, as the engine was told; 0 = nobody
 }
 
 func (s *state) streamNamed(name string) int {
@@ -65,6 +69,7 @@ const maxStreams = 1024
 // heard notes news of an agent: the streams it holds, or now would hold, are looked at again.
 func (s *state) heard(a *agent) {
 	a.seen = s.tick
+	s.revive(a)
 	if a.pending != nil && a.pending.Epoch == a.epoch && a.pending.Sent <= a.applied {
 		s.certify(a, a.pending.Frontiers)
 		a.pending = nil
@@ -105,6 +110,7 @@ func (s *state) watermarks(out []engine.Certified) []engine.Certified {
 		return out
 	}
 	s.scanAgents(all)
+	s.arena = s.arena[:0]
 	for i := range s.streams {
 		c := &s.streams[i]
 		if !c.dirty && !all {
@@ -117,18 +123,65 @@ func (s *state) watermarks(out []engine.Certified) []engine.Certified {
 			low = max(low, column.FloorMicros(m.low))
 		}
 		c.holder, c.holderLow = m.holder, m.low
-		if low == math.MinInt64 || (low == c.low && m.complete == c.complete && m.expected == c.expected) {
+		if low == math.MinInt64 {
 			continue
 		}
-		c.low, c.complete, c.expected = low, m.complete, m.expected
-		out = append(out, engine.Certified{Stream: c.name, LowWater: low, AgentsComplete: m.complete, AgentsExpected: m.expected})
+		var behind []engine.Behind
+		if m.lowest < low {
+			behind = s.behind(i, low)
+		}
+		sum := hashBehind(behind)
+		if low == c.low && m.complete == c.complete && m.expected == c.expected && sum == c.behind {
+			continue
+		}
+		c.low, c.complete, c.expected, c.behind = low, m.complete, m.expected, sum
+		out = append(out, engine.Certified{Stream: c.name, LowWater: low, AgentsComplete: m.complete, AgentsExpected: m.expected, Behind: behind})
 	}
 	slices.SortFunc(out, func(a, b engine.Certified) int { return cmp.Compare(a.Stream, b.Stream) })
 	return out
 }
 
+// behind lists the expected agents that have not certified up to the watermark of a stream, the furthest behind
+// first: also those that came back and are waited for again, but only for what comes next.
+func (s *state) behind(stream int, low int64) []engine.Behind {
+	from := len(s.arena)
+	for _, a := range s.order {
+		for _, f := range a.fronts {
+			if f.stream != stream || column.FloorMicros(f.low) >= low {
+				continue
+			}
+			reason := s.standing(a)
+			if reason == "" {
+				reason = "behind"
+			}
+			s.arena = append(s.arena, engine.Behind{Agent: a.name, Reason: reason, Low: column.FloorMicros(f.low)})
+		}
+	}
+	out := s.arena[from:len(s.arena):len(s.arena)]
+	slices.SortFunc(out, func(a, b engine.Behind) int {
+		return cmp.Or(cmp.Compare(a.Low, b.Low), cmp.Compare(a.Agent, b.Agent))
+	})
+	return out
+}
+
+func hashBehind(list []engine.Behind) uint64 {
+	if len(list) == 0 {
+		return 0
+	}
+	var h xxh3.Hasher
+	var low [8]byte
+	for i := range list {
+		binary.LittleEndian.PutUint64(low[:], uint64(list[i].Low))
+		_, _ = h.Write(low[:]) // it never fails
+		_, _ = h.WriteString(list[i].Agent)
+		_, _ = h.WriteString(list[i].Reason)
+	}
+	return max(1, h.Sum64())
+}
+
 type minimum struct {
-	low                int64
+	low                int64 // of those that take part
+	lowest             int64 // of all that are expected, µs
 	holder             int
 	complete, expected int
 }
@@ -136,7 +189,7 @@ type minimum struct {
 func (s *state) scanAgents(all bool) {
 	s.minima = s.minima[:0]
 	for range s.streams {
-		s.minima = append(s.minima, minimum{low: math.MaxInt64, holder: -1})
+		s.minima = append(s.minima, minimum{low: math.MaxInt64, lowest: math.MaxInt64, holder: -1})
 	}
 	for _, a := range s.order {
 		ok := s.standing(a) == ""
@@ -146,6 +199,7 @@ func (s *state) scanAgents(all bool) {
 			}
 			m := &s.minima[f.stream]
 			m.expected++
+			m.lowest = min(m.lowest, column.FloorMicros(f.low))
 			if !ok {
 				continue
 			}
@@ -160,6 +214,8 @@ func (s *state) scanAgents(all bool) {
 // standing is "" for an agent that takes part in the minimum, otherwise why it does not.
 func (s *state) standing(a *agent) string {
 	switch {
+	case a.retired != 0:
+		return "retired"
 	case s.tick-a.seen >= s.idleTimeout:
 		return "offline"
 	case a.back.Readings > 0 || a.lane == wire.Backlog:

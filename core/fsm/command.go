@@ -23,6 +23,7 @@ const (
 	ItemChunk                           // a piece of a static table
 	ItemActivate                        // a static table becomes active
 	ItemSinkAck                         // cursors of sinks
+	ItemRetire                          // an agent that will not come back is not expected any more
 )
 
 // Entry format and bounds.
@@ -181,6 +182,17 @@ func decodeText(d []byte) (name, text string, err error) {
 	r := codec.NewReader(d, "catalog item")
 	name, text = r.String(), r.String()
 	return name, text, r.End()
+}
+
+// RetireItem says that an agent will not come back; when it speaks all the same it is expected again.
+func RetireItem(agent string) Item {
+	return Item{Kind: ItemRetire, Data: codec.AppendString(nil, agent)}
+}
+
+func decodeRetire(d []byte) (string, error) {
+	r := codec.NewReader(d, "retire item")
+	name := r.String()
+	return name, r.End()
 }
 
 // Upload names one upload of a static table. Rows of its chunks are of the table's declared schema.

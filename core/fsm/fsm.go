@@ -70,6 +70,8 @@ type Options struct {
 	Strikes           Strikes
 	// Observe sees every entry's output, valid only during the call; it must be quick.
 	Observe func(index uint64, time int64, out *engine.Output)
+	// Notice is told what an operator should find in the log of every node; it must be quick.
+	Notice func(text string)
 	// Diverged is told once when this node's state is not that of the node that leads; it must be quick.
 	Diverged func(problem string)
 }
@@ -121,6 +123,8 @@ type state struct {
 	chain       uint64 // hash over all verdicts and outputs: equal on replicas
 	engine      Engine
 	outbox      *outbox.Outbox
+	notice      func(text string)
+	arena       []engine.Behind // memory of the last certificates
 }
 
 // Document is an applied script or rule file.
@@ -175,7 +179,7 @@ func (m *Machine) newState() (*state, error) {
 		return nil, err
 	}
 	return &state{group: m.opts.Group, generation: m.opts.Generation, idleTimeout: m.opts.IdleTimeout,
-		maxAgents: m.opts.MaxAgents, agents: map[string]*agent{}, outbox: ob}, nil
+		maxAgents: m.opts.MaxAgents, agents: map[string]*agent{}, outbox: ob, notice: m.opts.Notice}, nil
 }
 
 // Outbox returns the outbox; after a Restore it is another one.
@@ -387,6 +391,12 @@ func (m *Machine) item(it Item, poison bool) Result {
 		s.outbox.Register(l.Sinks)
 	case ItemTick:
 		m.check(it.Data)
+	case ItemRetire:
+		name, err := decodeRetire(it.Data)
+		if err != nil {
+			return refuse(err)
+		}
+		return s.retire(name)
 	case ItemSinkAck:
 		a, err := decodeSinkAck(it.Data)
 		if err != nil {

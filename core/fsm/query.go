@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"math"
+
 	"signalbox/core/outbox"
 	"signalbox/engine"
 	"signalbox/engine/alert"
@@ -71,7 +73,7 @@ type AgentStatus struct {
 	Agent             string
 	Version           string
 	Epoch, AppliedSeq uint64
-	Standing          string // "" = takes part in certified watermarks; otherwise backlog or offline
+	Standing          string // "" = takes part in certified watermarks; otherwise backlog, offline or retired
 	Seen              int64  // tick time of its last word, µs
 	Frontier          int64  // newest event time certified, µs; 0 = none
 	LowWater          int64  // µs; 0 = none
@@ -103,6 +105,7 @@ type StreamStatus struct {
 	LowWater           int64
 	Complete, Expected int
 	Holder             string
+	Missing            string // agents that have not certified up to LowWater, with reasons
 }
 
 // Status describes the state.
@@ -118,6 +121,10 @@ func (m *Machine) Status() Status {
 	for i := range s.streams {
 		c := &s.streams[i]
 		st := StreamStatus{Stream: c.name, LowWater: c.low, Complete: c.complete, Expected: c.expected}
+		if c.low != math.MinInt64 {
+			s.arena = s.arena[:0]
+			st.Missing = engine.MissingText(s.behind(i, c.low))
+		}
 		if c.holder >= 0 {
 			st.Holder = s.order[c.holder].name
 		}

@@ -15,7 +15,8 @@ import (
 	"signalbox/raftstore"
 )
 
-const snapshotVersion = 1
+// Version 1 did not know retired agents, nor who is behind. A newer program reads older snapshots.
+const snapshotVersion = 2
 
 // Bounds of a snapshot's parts, checked before memory is taken.
 const (
@@ -148,6 +149,7 @@ func (s *state) encode() [][]byte {
 		for _, v := range []int64{c.low, int64(c.complete), int64(c.expected), int64(c.holder), c.holderLow} {
 			b = binary.AppendVarint(b, v)
 		}
+		b = binary.AppendUvarint(b, c.behind)
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.order)))
 	for _, a := range s.order {
@@ -186,8 +188,9 @@ func (c *Counters) all() []*uint64 {
 
 func (s *state) decode(b []byte) error {
 	r := codec.NewReader(b, "snapshot")
-	if v := r.Byte(); v != snapshotVersion {
-		return fmt.Errorf("snapshot version %d, this program reads %d", v, snapshotVersion)
+	version := r.Byte()
+	if version < 1 || version > snapshotVersion {
+		return fmt.Errorf("snapshot version %d, this program reads up to %d", version, snapshotVersion)
 	}
 	if g := uint32(r.Uvarint()); g != s.group {
 		return fmt.Errorf("snapshot of group %d, this is group %d", g, s.group)
@@ -202,10 +205,13 @@ func (s *state) decode(b []byte) error {
 	for range r.Count() {
 		c := certified{name: r.String(), dirty: r.Bool()}
 		c.low, c.complete, c.expected, c.holder, c.holderLow = r.Varint(), int(r.Varint()), int(r.Varint()), int(r.Varint()), r.Varint()
+		if version >= 2 {
+			c.behind = r.Uvarint()
+		}
 		s.streams = append(s.streams, c)
 	}
 	for range r.Count() {
-		s.decodeAgent(r)
+		s.decodeAgent(r, version)
 	}
 	s.scripts, s.rules = readDocuments(r), readDocuments(r)
 	s.uploads = readUploads(r)
@@ -225,6 +231,7 @@ func (a *agent) encode(b []byte) []byte {
 		b = binary.AppendUvarint(b, *v)
 	}
 	b = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(b, a.seen), a.live.Oldest), a.back.Oldest)
+	b = binary.AppendVarint(b, a.retired)
 	b = appendHashes(appendHashes(b, a.hashes), a.prevHashes)
 	b = binary.AppendUvarint(b, uint64(len(a.fronts)))
 	for _, f := range a.fronts {
@@ -243,7 +250,7 @@ func (a *agent) numbers() []*uint64 {
 		&a.edge.received, &a.edge.rejected, &a.edge.dropped}
 }
 
-func (s *state) decodeAgent(r *codec.Reader) {
+func (s *state) decodeAgent(r *codec.Reader, version byte) {
 	a := s.newAgent(r.String())
 	a.version = r.String()
 	a.install, a.session, a.lane = r.Hash(), r.Hash(), wire.Lane(r.Byte())
@@ -251,6 +258,9 @@ func (s *state) decodeAgent(r *codec.Reader) {
 		*v = r.Uvarint()
 	}
 	a.seen, a.live.Oldest, a.back.Oldest = r.Varint(), r.Varint(), r.Varint()
+	if version >= 2 {
+		a.retired = r.Varint()
+	}
 	a.hashes, a.prevHashes = readHashes(r), readHashes(r)
 	for range r.Count() {
 		f := front{stream: int(min(r.Uvarint(), math.MaxInt32)), max: r.Varint(), low: r.Varint()}

@@ -137,27 +137,35 @@ func (p *Pipeline) finalEnd(m *mark) int64 {
 	return end
 }
 
-// missing names the agents that have not certified past a window, at most MaxMissing of them.
-func (p *Pipeline) missing(m *mark, end int64) string {
-	var b strings.Builder
-	hold, named, more := m.held(), map[string]bool{}, 0
+// missingText names the agents that have not certified past a window.
+func (p *Pipeline) missingText(m *mark, end int64) string {
+	hold := m.held()
+	var all []Behind
 	for _, s := range p.scans {
-		if !s.certified || s.agents == nil {
+		if s.certified && s.agents != nil {
+			all = append(all, s.agents.Behind[:s.agents.missing(end, s.slack+hold)]...)
+		}
+	}
+	return MissingText(all)
+}
+
+// MissingText names agents with the reason why they are behind, each once and at most MaxMissing of them.
+func MissingText(list []Behind) string {
+	var b strings.Builder
+	named, more := map[string]bool{}, 0
+	for i := range list {
+		x := &list[i]
+		switch {
+		case named[x.Agent]:
 			continue
+		case len(named) >= MaxMissing:
+			more++
+			continue
+		case b.Len() > 0:
+			b.WriteString(", ")
 		}
-		for _, x := range s.agents.Behind[:s.agents.missing(end, s.slack+hold)] {
-			switch {
-			case named[x.Agent]:
-				continue
-			case len(named) >= MaxMissing:
-				more++
-				continue
-			case b.Len() > 0:
-				b.WriteString(", ")
-			}
-			named[x.Agent] = true
-			fmt.Fprintf(&b, "%s (%s)", x.Agent, x.Reason)
-		}
+		named[x.Agent] = true
+		fmt.Fprintf(&b, "%s (%s)", x.Agent, x.Reason)
 	}
 	if more > 0 {
 		fmt.Fprintf(&b, " and %d more", more)

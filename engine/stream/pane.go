@@ -63,6 +63,8 @@ type paneOp struct {
 	listed        bool // these windows are those of the query
 	finals        bool // windows that become final are told once more
 	told          []toldWindow
+	young         []youngWindow
+	touched       []uint64
 	nextUntold    int64 // end of the first window of told with rows that say that agents were missing
 	telling       bool  // windows that became final are being told; those that did not fit wait for the next entry
 	forgotten     int64 // every window that ends at or before it was forgotten
@@ -482,6 +484,9 @@ func (o *paneOp) add(pn *pane, gids, sel []int32) {
 		o.dirty = true
 		for _, g := range gids {
 			pn.touched[g>>6] |= 1 << (g & 63)
+		}
+		if len(o.young) > 0 {
+			o.change(pn, gids)
 		}
 	}
 	o.calls.add(&o.ctx, pn.accs, gids, sel)

@@ -107,6 +107,9 @@ func (o *paneOp) emitClosed(mark int64) {
 func (o *paneOp) claim(w window.Span) (f fullness) {
 	if o.m != nil {
 		f = o.p.fullness(o.m, w.End)
+		if o.update() && w.End > o.emitted { // still open: it says that it is final when it has been passed
+			f.complete = 0
+		}
 	}
 	o.emitB.claim(f)
 	return f
@@ -282,11 +285,7 @@ func (o *paneOp) revise() {
 		if w.End > o.emitted || w.End <= final { // not told yet, or closed for good: some of its panes may be gone
 			return
 		}
-		o.mask = o.mask[:0]
-		for _, pn := range panes {
-			o.mask = orWords(o.mask, pn.touched)
-		}
-		if anyBit(o.mask) {
+		if o.mask = o.changed(w, panes, o.mask); anyBit(o.mask) {
 			for _, pn := range panes {
 				o.unpack(pn)
 			}
@@ -298,7 +297,7 @@ func (o *paneOp) revise() {
 	for _, pn := range o.panes {
 		clear(pn.touched)
 	}
-	o.revising = false
+	o.revising, o.young = false, nil
 }
 
 // losesRevisions reports whether a window with changes that were not told yet closes for good in this pass.

@@ -39,6 +39,43 @@ type toldWindow struct {
 	revisions uint32
 }
 
+// youngWindow is a sliding window that was told for the first time while its panes, which other windows share,
+// had changes that wait for a revision: those it has told already.
+type youngWindow struct {
+	span    window.Span
+	changed []uint64 // rows that changed since
+}
+
+// change notes late rows in the young windows that a pane is part of.
+func (o *paneOp) change(pn *pane, gids []int32) {
+	for i := range o.young {
+		y := &o.young[i]
+		if pn.span.Start < y.span.Start || pn.span.Start >= y.span.End {
+			continue
+		}
+		for len(y.changed) < len(pn.touched) {
+			y.changed = append(y.changed, 0)
+		}
+		for _, g := range gids {
+			y.changed[g>>6] |= 1 << (g & 63)
+		}
+	}
+}
+
+// changed sets mask to the rows of a window that changed since they were told.
+func (o *paneOp) changed(w window.Span, panes []*pane, mask []uint64) []uint64 {
+	mask = mask[:0]
+	for i := range o.young {
+		if o.young[i].span == w {
+			return append(mask, o.young[i].changed...)
+		}
+	}
+	for _, pn := range panes {
+		mask = orWords(mask, pn.touched)
+	}
+	return mask
+}
+
 // listWindows finds the operator whose windows are the windows of the query: the outermost.
 func (p *Pipeline) listWindows() {
 	again := true // rows of this operator may be emitted again without harm
@@ -97,6 +134,9 @@ func (o *paneOp) first(w window.Span, f fullness) {
 	if o.finals && f.known && !f.final() {
 		o.note(w).untold = true
 		o.nextUntold = min(o.nextUntold, w.End)
+	}
+	if o.panes2 && o.dirty && o.p.opt.Table.AllowedLateness > 0 {
+		o.young = append(o.young, youngWindow{span: w})
 	}
 }
 
@@ -200,10 +240,9 @@ func (o *paneOp) tellWindow(r *toldWindow) (rows int) {
 			o.mask = orWords(o.mask, o.hasOf(pn))
 		}
 	}
-	for _, pn := range panes {
-		for i := range min(len(pn.touched), len(o.mask)) {
-			o.mask[i] &^= pn.touched[i]
-		}
+	o.touched = o.changed(r.span, panes, o.touched)
+	for i := range min(len(o.touched), len(o.mask)) {
+		o.mask[i] &^= o.touched[i]
 	}
 	if !anyBit(o.mask) {
 		return 0
@@ -300,7 +339,7 @@ func (o *paneOp) info(w window.Span, panes []*pane) WindowInfo {
 	}
 	f, untold := o.p.fullness(o.m, w.End), false
 	if f.known && !f.final() {
-		x.Missing = o.p.missing(o.m, w.End)
+		x.Missing = o.p.missingText(o.m, w.End)
 	}
 	x.Known, x.Complete, x.Expected = f.known, f.complete, f.expected
 	if i, found := slices.BinarySearchFunc(o.told, w, compareEnd); found {
@@ -360,6 +399,12 @@ func (o *paneOp) saveWindows(e *encoder) {
 		e.words(r.rows)
 		e.uvarint(uint64(r.revisions))
 	}
+	e.int(len(o.young))
+	for i := range o.young {
+		e.varint(o.young[i].span.Start)
+		e.varint(o.young[i].span.End)
+		e.words(o.young[i].changed)
+	}
 	e.int(len(o.closedWindows))
 	for i := range o.closedWindows {
 		x := &o.closedWindows[(o.oldest+i)%len(o.closedWindows)]
@@ -385,6 +430,9 @@ func (o *paneOp) loadWindows(d *decoder) {
 			return
 		}
 		o.told = append(o.told, r)
+	}
+	for n := d.int(); n > 0 && d.err == nil; n-- {
+		o.young = append(o.young, youngWindow{window.Span{Start: d.varint(), End: d.varint()}, d.words()})
 	}
 	for n := d.int(); n > 0 && d.err == nil; n-- {
 		var x WindowInfo

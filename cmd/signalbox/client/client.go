@@ -137,6 +137,20 @@ func (c *Client) Status(ctx context.Context) (*api.Status, error) {
 	return &s, json.Unmarshal(answer, &s)
 }
 
+// Retire says that an agent will not come back.
+func (c *Client) Retire(ctx context.Context, agent string) (*catalog.Retired, error) {
+	body, err := json.Marshal(api.RetireRequest{Agent: agent})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.do(ctx, http.MethodPost, "/v1/agents/retire", "application/json", body)
+	if err != nil {
+		return nil, err
+	}
+	var done catalog.Retired
+	return &done, json.Unmarshal(answer, &done)
+}
+
 // Apply sends pipeline SQL and rule files.
 func (c *Client) Apply(ctx context.Context, files []catalog.Document, dryRun bool) (*api.ApplyResponse, error) {
 	body, err := json.Marshal(api.ApplyRequest{DryRun: dryRun, Files: files})
