@@ -94,25 +94,22 @@ func (c *Config) mappings() []decode.Mapping {
 	return c.Mappings
 }
 
-// client returns the TLS configuration of the link, nil = plain.
-func (t *TLS) client() (*tls.Config, error) {
+// client returns the TLS configuration of the link, nil = plain, and the certificate that it shows, nil = none.
+func (t *TLS) client() (*tls.Config, *identity, error) {
 	if t.CAFile == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	pem, err := os.ReadFile(t.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("tls.ca_file: %w", err)
+		return nil, nil, fmt.Errorf("tls.ca_file: %w", err)
 	}
 	out := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()}
 	if !out.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("tls.ca_file: %s holds no PEM certificate", t.CAFile)
+		return nil, nil, fmt.Errorf("tls.ca_file: %s holds no PEM certificate", t.CAFile)
 	}
-	if t.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert_file: %w", err)
-		}
-		out.Certificates = []tls.Certificate{cert}
+	id, err := newIdentity(t.CertFile, t.KeyFile)
+	if id != nil {
+		out.GetClientCertificate = id.get
 	}
-	return out, nil
+	return out, id, err
 }

@@ -63,6 +63,8 @@ type Agent struct {
 	stopped chan struct{}
 	loop    loop
 	metrics *metrics
+
+	identity *identity // nil = none
 }
 
 // New opens the spool and everything else that can fail for a reason that the user should see at once.
@@ -115,10 +117,11 @@ func (a *Agent) open(opt Options) error {
 	}
 	src.Watch = a.brokerSeen
 	a.source = src
-	t, err := a.cfg.TLS.client()
+	t, id, err := a.cfg.TLS.client()
 	if err != nil {
 		return err
 	}
+	a.identity = id
 	a.up = &uplink{addrs: a.cfg.Core, tls: t, max: a.cfg.MaxBackoff, rand: newRand()}
 	a.up.next = a.up.rand.IntN(len(a.cfg.Core)) // agents spread over the nodes
 	if a.cfg.HTTP != "" {
@@ -300,6 +303,7 @@ func (a *Agent) initLoop(opt Options) error {
 	l.session = session.New(session.Config{Agent: a.cfg.Agent, Install: st.Install, Session: random(), Version: opt.Version},
 		st.Epoch, st.NextSeq, st.Applied, a.waiting())
 	l.clock, l.lastReading = newClock(), time.Now()
+	l.health.progress, l.health.applied = time.Now(), st.Applied
 	l.recovered = a.spool.Stats().Recovered
 	l.backlog = a.spool.Stats().UnsealedReadings > 0
 	return a.recall()

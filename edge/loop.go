@@ -55,6 +55,8 @@ type loop struct {
 	lastReading          time.Time
 	closing              bool
 	failed               error
+	health               health
+	restored             uint64 // readings of an old image that were unsent in it and may have been sent since
 
 	received, rejected, shipped, recovered uint64
 	batches, conflicts, slowdowns, demoted uint64
@@ -152,6 +154,7 @@ func (a *Agent) store(g *group) {
 	l.committing, l.number, l.oldest = true, a.spool.NextNumber(), g.part.oldest
 	g.part.received = l.clock.stamp(g.part.at)
 	l.clock.wrote(l.number, g.part.at)
+	l.health.committed = time.Now()
 	space := a.spool.Space()
 	err := a.spool.Append(spool.Data{Readings: g.part.rows, Received: g.part.received, MinTime: g.part.oldest, Payload: g.part.payload},
 		func(number uint64, err error) { a.post(func() { a.stored(g, number, err) }) })
@@ -218,6 +221,7 @@ func (a *Agent) sealGroup(g *group) bool {
 		return false // more than one batch: by way of the disk
 	}
 	a.loop.committing, a.loop.number, a.loop.oldest = true, a.spool.NextNumber(), g.part.oldest
+	a.loop.health.committed = time.Now()
 	body := wire.Batch{Lane: wire.Live, Received: g.part.received, Frames: fs}
 	ok := a.sealBatch(body, g.part.rows, g.part.rows, nil, func() {
 		a.loop.committing = false
@@ -247,7 +251,9 @@ func (a *Agent) sealBatch(b wire.Batch, rows, fresh int, consumes spool.Ranges, 
 	err = a.spool.Seal(s, fresh, func(err error) { a.post(func() { a.sealed(s, err, then) }) })
 	switch {
 	case err == nil:
-		l.sealing++
+		if l.sealing++; l.sealing == 1 && !l.committing {
+			l.health.committed = time.Now()
+		}
 		return true
 	case errors.Is(err, spool.ErrFull):
 		l.space, l.full = space, true
@@ -288,7 +294,8 @@ func (a *Agent) sealed(s *spool.Sealed, err error, then func()) {
 	l.batches++
 	l.bodies[s.Seq] = s
 	l.session.Sealed(session.Item{Seq: s.Seq, Hash: s.Hash, Lane: s.Lane})
-	a.pump() // first on its way, then the acknowledgement to the broker
+	l.health.committed = time.Now() // of the next one
+	a.pump()                        // first on its way, then the acknowledgement to the broker
 	if then != nil {
 		then()
 	}

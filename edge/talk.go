@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"time"
 
 	"signalbox/edge/session"
@@ -20,6 +21,9 @@ func (a *Agent) linkDown(l *link, err error) {
 	if l != nil && a.loop.link == l {
 		a.loop.link = nil
 		a.loop.session.Disconnect()
+	}
+	if err != nil && !errors.Is(err, errRefused) {
+		a.loop.health.linkError = err.Error()
 	}
 	if err != nil && !a.loop.closing {
 		a.log.Warn("no link to the core; readings wait in the spool, the next attempt follows", "error", err)
@@ -43,8 +47,14 @@ func (a *Agent) linkMessage(from *link, m wire.Message) {
 	case fx.Redirect != "":
 		from.redirectTo(fx.Redirect)
 		return
+	case fx.Refused:
+		l.health.refusal, l.health.refusals = fx.Close, l.health.refusals+1
+		a.log.Error("the core refuses this agent; the next attempt follows in a while", "reason", fx.Close)
+		from.close(errRefused)
+		return
 	case fx.Close != "":
 		a.log.Warn("the core closes the link", "reason", fx.Close)
+		l.health.linkError = fx.Close
 		from.close(errGoodbye)
 		return
 	case fx.Conflict != "":
@@ -53,6 +63,8 @@ func (a *Agent) linkMessage(from *link, m wire.Message) {
 	}
 	if fx.Clock != 0 {
 		l.clock.hear(fx.Clock)
+		l.health.offset = time.Duration(fx.Clock - time.Now().UnixNano())
+		l.health.refusal, l.health.linkError = "", "" // it was a welcome
 	}
 	if w, ok := m.(*wire.Welcome); ok && w.Leader != "" {
 		from.prefer(w.Leader)
@@ -149,6 +161,7 @@ func (a *Agent) pump() {
 func (a *Agent) beat() {
 	l := &a.loop
 	a.demote()
+	a.look()
 	if l.link != nil && l.session.Stalled(l.clock.since()) {
 		l.link.close(errSilent)
 		return

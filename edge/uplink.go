@@ -104,7 +104,10 @@ func (u *uplink) run(ctx context.Context) {
 			continue
 		}
 		redirects = 0
-		if time.Since(started) > lastingAtMost {
+		switch {
+		case errors.Is(err, errRefused): // it will say the same: do not ask often
+			backoff = u.max
+		case time.Since(started) > lastingAtMost:
 			backoff = firstBackoff
 		}
 		wait := backoff/2 + time.Duration(u.rand.Int64N(int64(backoff)))

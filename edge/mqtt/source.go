@@ -24,8 +24,10 @@ import (
 const (
 	maxQueueBytes    = 32 << 20
 	maxQueueMessages = 1 << 17
+	maxTopics        = 1 << 14 // whose last payload is remembered, to know a retained message again
 	subscribeTimeout = 10 * time.Second
 	firstBackoff     = 250 * time.Millisecond
+	manyShort        = 3 // connections in a row that were lost soon: somebody else takes them
 )
 
 // Message is a received message.
@@ -43,6 +45,7 @@ type entry struct {
 	hash uint64
 	conn uint64 // connection that ack belongs to
 	ack  func()
+	told bool      // ack was called on a connection that stood: it may have arrived
 	done time.Time // when Ack was called; zero = not yet
 }
 
@@ -52,9 +55,11 @@ type Stats struct {
 	Connects    uint64
 	Received    uint64 // messages, redeliveries not counted
 	Redelivered uint64 // dropped because they are here already, and acknowledged anew
+	Retained    uint64 // dropped because a new subscription brought them again
 	Overflow    uint64 // messages of QoS 0 dropped because the queue was full
 	Acked       uint64
 	Queued      int
+	Fights      int // connections in a row that were lost soon: from manyShort on somebody else seems to take them
 	LastError   string
 }
 
@@ -72,6 +77,8 @@ type Source struct {
 	queue   []Message
 	bytes   int
 	entries map[uint16]*entry
+	owed    map[uint64][]*entry // of connections that are gone, by hash: never acknowledged, so the broker has to send them again
+	topics  map[uint64]uint64   // hash of a topic -> hash of the last message on it
 	conn    uint64
 	full    bool
 	acks    []func()      // to be called by the acker
@@ -81,6 +88,8 @@ type Source struct {
 	ready   chan struct{} // 1 deep: something is queued
 	drained chan struct{} // 1 deep: the queue is half empty again
 	stats   Stats
+
+	connected time.Time
 }
 
 // New returns a subscription to topic filters.
@@ -91,7 +100,7 @@ func New(cfg Config, filters []string, now func() time.Time, r *rand.Rand) (*Sou
 	if len(filters) == 0 {
 		return nil, errors.New("mqtt: no topics to subscribe to")
 	}
-	s := &Source{cfg: cfg, filters: filters, now: now, rand: r, entries: map[uint16]*entry{},
+	s := &Source{cfg: cfg, filters: filters, now: now, rand: r, entries: map[uint16]*entry{}, topics: map[uint64]uint64{},
 		ready: make(chan struct{}, 1), drained: make(chan struct{}, 1), toAck: make(chan struct{}, 1)}
 	s.idle.L = &s.mu
 	return s, nil
@@ -117,6 +126,16 @@ func (s *Source) Run(ctx context.Context) error {
 			break
 		}
 		s.mu.Lock()
+		lasted := time.Since(started) > 2*s.cfg.MaxBackoff
+		switch {
+		case lasted:
+			s.stats.Fights = 0
+		case s.stats.Connected:
+			s.stats.Fights++
+		}
+		if n := s.stats.Fights; n >= manyShort {
+			err = fmt.Errorf("%w: the broker ended %d connections soon after they were made: does another client use the id %q? Give each agent its own name, or set mqtt.client_id", err, n, s.cfg.ClientID)
+		}
 		s.stats.Connected = false
 		if err != nil {
 			s.stats.LastError = err.Error()
@@ -125,7 +144,7 @@ func (s *Source) Run(ctx context.Context) error {
 		if err != nil {
 			s.tell(err)
 		}
-		if time.Since(started) > s.cfg.MaxBackoff {
+		if lasted {
 			backoff = firstBackoff
 		}
 		wait := backoff/2 + time.Duration(s.rand.Int64N(int64(backoff))) // jitter: a depot's agents do not return in step
@@ -172,6 +191,12 @@ func (s *Source) connection(ctx context.Context, o paho.ClientOptions) error {
 			delete(s.entries, id)
 		}
 	}
+	s.owed = map[uint64][]*entry{}
+	for _, e := range s.entries {
+		if !e.told {
+			s.owed[e.hash] = append(s.owed[e.hash], e)
+		}
+	}
 	s.mu.Unlock()
 	lost := make(chan error, 2)
 	handler := func(_ paho.Client, m paho.Message) {
@@ -203,7 +228,7 @@ func (s *Source) connection(ctx context.Context, o paho.ClientOptions) error {
 		return err
 	}
 	s.mu.Lock()
-	s.stats.Connected, s.stats.LastError = true, ""
+	s.stats.Connected, s.stats.LastError, s.connected = true, "", s.now()
 	s.stats.Connects++
 	s.mu.Unlock()
 	s.tell(nil)
@@ -285,18 +310,24 @@ func (s *Source) receive(conn uint64, m paho.Message) bool {
 	if conn != s.conn {
 		return true // a late message of a connection that is gone: it comes again
 	}
+	topic := xxh3.HashString(m.Topic())
+	hash := xxh3.Hash(m.Payload()) ^ topic
+	if m.Retained() && s.topics[topic] == hash { // the answer to a subscription: what was here already is no second reading
+		s.stats.Retained++
+		s.acknowledge(m.Ack)
+		return true
+	}
 	at := s.now()
 	msg := Message{Topic: m.Topic(), Payload: m.Payload(), Received: at.UnixNano(), At: at}
 	if m.Qos() > 0 {
-		hash := xxh3.Hash(msg.Payload) ^ xxh3.HashString(msg.Topic)
-		if e := s.entries[m.MessageID()]; e != nil && m.Duplicate() && e.hash == hash {
+		if e := s.known(m, hash); e != nil {
 			s.stats.Redelivered++
 			e.conn = conn
 			if e.done.IsZero() {
 				e.ack = m.Ack
 			} else {
-				s.acks = append(s.acks, m.Ack) // the first acknowledgement was lost
-				signal(s.toAck)
+				e.told = true
+				s.acknowledge(m.Ack) // the first acknowledgement was lost
 			}
 			return true
 		}
@@ -311,10 +342,45 @@ func (s *Source) receive(conn uint64, m paho.Message) bool {
 		return true
 	}
 	s.stats.Received++
+	if _, ok := s.topics[topic]; !ok && len(s.topics) >= maxTopics {
+		clear(s.topics)
+	}
+	s.topics[topic] = hash
 	s.queue = append(s.queue, msg)
 	s.bytes += len(msg.Payload) + len(msg.Topic)
 	signal(s.ready)
 	return true
+}
+
+// known returns the message that a redelivery repeats: the one of its packet id or, for a broker that gives new ids after it
+// was started anew, an equal one that was never acknowledged. Two equal messages are two redeliveries.
+func (s *Source) known(m paho.Message, hash uint64) *entry {
+	if !m.Duplicate() {
+		return nil
+	}
+	if e := s.entries[m.MessageID()]; e != nil && e.hash == hash {
+		return e
+	}
+	for list := s.owed[hash]; len(list) > 0; list = s.owed[hash] {
+		e := list[0]
+		s.owed[hash] = list[1:]
+		if e.conn == s.conn || e.told { // it came under its own id
+			continue
+		}
+		if s.entries[e.id] == e {
+			delete(s.entries, e.id)
+		}
+		e.id = m.MessageID()
+		s.entries[e.id] = e
+		return e
+	}
+	return nil
+}
+
+// acknowledge hands an acknowledgement to the acker. mu is held.
+func (s *Source) acknowledge(ack func()) {
+	s.acks = append(s.acks, ack)
+	signal(s.toAck)
 }
 
 func signal(ch chan struct{}) {
@@ -333,6 +399,7 @@ func (s *Source) forgetBefore(conn uint64) {
 			delete(s.entries, id)
 		}
 	}
+	s.owed = nil
 }
 
 func (s *Source) waitDrained(ctx context.Context) error {
@@ -409,6 +476,7 @@ func (s *Source) Ack(msgs []Message) {
 		s.stats.Acked++
 		if e.conn == s.conn && e.ack != nil {
 			s.acks = append(s.acks, e.ack)
+			e.told = true
 		}
 		e.ack = nil // it holds the whole message, and the entry stays until its packet id comes round
 		msgs[i].entry = nil
@@ -418,11 +486,17 @@ func (s *Source) Ack(msgs []Message) {
 	}
 }
 
+// Fought reports whether another client seems to take the connections.
+func (st *Stats) Fought() bool { return st.Fights >= manyShort }
+
 // Stats returns counts.
 func (s *Source) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
+	if st.Connected && s.now().Sub(s.connected) > 2*s.cfg.MaxBackoff {
+		st.Fights = 0
+	}
 	st.Queued = len(s.queue)
 	return st
 }

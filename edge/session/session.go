@@ -118,7 +118,7 @@ func (s *Session) Handle(m wire.Message, now int64) (Effects, error) {
 	case *wire.Redirect:
 		return Effects{Redirect: m.Leader}, nil
 	case *wire.Goodbye:
-		return Effects{Close: fmt.Sprintf("goodbye %d: %s", m.Code, m.Reason), Refused: m.Code == wire.GoodbyeRefused || m.Code == wire.GoodbyeProtocol || m.Code == wire.GoodbyeFenced}, nil
+		return Effects{Close: fmt.Sprintf("goodbye %d: %s", m.Code, m.Reason), Refused: m.Code == wire.GoodbyeRefused || m.Code == wire.GoodbyeProtocol}, nil
 	}
 	if !s.up {
 		return Effects{}, fmt.Errorf("session: %T before the welcome", m)

@@ -100,19 +100,35 @@ func (s *Spool) signalSpace() {
 
 // write waits while the disk is full: then nothing is acknowledged and nothing is lost.
 func (s *Spool) write(seg *segment, buf []byte) error {
-	for {
+	return s.untilRoom(func() error {
 		_, err := seg.file.WriteAt(buf, seg.size)
-		if !errors.Is(err, syscall.ENOSPC) {
+		if !noRoom(err) {
 			return err
 		}
 		if terr := seg.file.Truncate(seg.size); terr != nil {
 			return terr
 		}
+		return err
+	})
+}
+
+// noRoom reports whether an error says that there is no room on the disk now.
+func noRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// untilRoom tries again while there is no room on the disk.
+func (s *Spool) untilRoom(try func() error) error {
+	for {
+		err := try()
 		s.mu.Lock()
-		s.stats.DiskFull++
-		closed := s.closed
+		s.stats.DiskWaits = noRoom(err) && !s.closed
+		if noRoom(err) {
+			s.stats.DiskFull++
+		}
+		again := s.stats.DiskWaits
 		s.mu.Unlock()
-		if closed {
+		if !again {
 			return err
 		}
 		time.Sleep(diskFullRetry)
@@ -128,7 +144,11 @@ func (s *Spool) rotate(seg *segment, group []*op) (*segment, error) {
 	if seg.size == headerBytes || seg.size+size <= s.cfg.SegmentBytes {
 		return seg, nil
 	}
-	next, err := createSegment(s.fs, binary.LittleEndian.Uint64(group[0].bytes[frameBytes+1:]))
+	var next *segment
+	err := s.untilRoom(func() (err error) {
+		next, err = createSegment(s.fs, binary.LittleEndian.Uint64(group[0].bytes[frameBytes+1:]))
+		return err
+	})
 	if err != nil {
 		return seg, err
 	}

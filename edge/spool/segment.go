@@ -35,14 +35,19 @@ func createSegment(fs FS, first uint64) (*segment, error) {
 	if err != nil {
 		return seg, err
 	}
+	_, err = f.WriteAt([]byte(segmentMagic), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = fs.SyncDir()
+	}
+	if err != nil { // there is nothing in it yet: it may be made anew
+		f.Close()
+		return seg, err
+	}
 	seg.file = f
-	if _, err = f.WriteAt([]byte(segmentMagic), 0); err != nil {
-		return seg, err
-	}
-	if err = f.Sync(); err != nil {
-		return seg, err
-	}
-	return seg, fs.SyncDir()
+	return seg, nil
 }
 
 // scan calls f for each good record. It stops at the first bad one with errBadRecord.

@@ -92,6 +92,7 @@ type Stats struct {
 	TornBytes        uint64            // cut off the end by Open
 	Quarantined      uint64            // records lost to damage inside a segment
 	DiskFull         uint64            // writes that found the disk full and were tried again
+	DiskWaits        bool              // one is being tried again now
 }
 
 // Spool is safe for concurrent use.
