@@ -270,6 +270,7 @@ func (n *Node) machine(p *parts) (*fsm.Machine, error) {
 			p.clocks.passed.Store(time)
 			p.events.Observe(index, time, out)
 		},
+		Notice:   func(text string) { fmt.Fprintf(n.opts.LogOutput, "core: %s\n", text) },
 		Diverged: func(problem string) { fmt.Fprintf(n.opts.LogOutput, "core: %s\n", problem) },
 	})
 }
