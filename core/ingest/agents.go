@@ -144,6 +144,7 @@ func (x *session) serve(ctx context.Context, name string, known bool) *wire.Good
 	case err != nil:
 		return &wire.Goodbye{Code: wire.GoodbyeNoLeader, Reason: err.Error()}
 	case res.Welcome == nil:
+		x.server.count(&x.server.stats.Refused)
 		return &wire.Goodbye{Code: wire.GoodbyeRefused, Reason: res.Reason}
 	}
 	x.epoch, x.acked = res.Welcome.Epoch, res.Welcome.Applied
