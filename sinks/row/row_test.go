@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"signalbox/engine/column"
 	"signalbox/sinks"
@@ -78,5 +80,29 @@ func TestCheckRefusesWhatDoesNotFit(t *testing.T) {
 		if err := Check(&b); !errors.Is(err, sinks.ErrPermanent) {
 			t.Errorf("%s: %v, want a permanent error", name, err)
 		}
+	}
+}
+
+// TestTimestampAsPackageTime compares every day of ten thousand years, and random moments.
+func TestTimestampAsPackageTime(t *testing.T) {
+	check := func(us int64) {
+		if got, want := Timestamp(us), time.UnixMicro(us).UTC().Format("2006-01-02T15:04:05.000000Z"); got != want {
+			t.Fatalf("%d µs: %s, want %s", us, got, want)
+		}
+	}
+	for day := int64(-800_000); day < 2_950_000; day += 3 {
+		check(day * dayUS)
+		check((day+1)*dayUS - 1)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 100_000 {
+		check(rng.Int64N(endPlainUS) + rng.Int64N(2*dayUS) - dayUS)
+	}
+}
+
+func BenchmarkTimestamp(b *testing.B) {
+	dst := make([]byte, 0, 64)
+	for us := int64(1_700_000_000_000_000); b.Loop(); us += 1_234_567 {
+		dst = AppendTimestamp(dst[:0], us)
 	}
 }

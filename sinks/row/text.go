@@ -15,7 +15,64 @@ import (
 
 // Timestamp writes microseconds since the epoch as RFC 3339 in UTC with exactly
 // six decimals: as text it sorts as the times do (years 0 to 9999).
-func Timestamp(us int64) string { return instant(us).Format("2006-01-02T15:04:05.000000Z") }
+func Timestamp(us int64) string {
+	return string(AppendTimestamp(make([]byte, 0, len(timestampForm)), us))
+}
+
+const timestampForm = "2006-01-02T15:04:05.000000Z"
+
+// AppendTimestamp appends what Timestamp returns.
+func AppendTimestamp(dst []byte, us int64) []byte {
+	if us < firstPlainUS || us >= endPlainUS {
+		return instant(us).AppendFormat(dst, timestampForm)
+	}
+	day := us / dayUS
+	rest := us - day*dayUS
+	year, month, mday := civil(day)
+	at := len(dst)
+	dst = append(dst, timestampForm...)
+	b := dst[at:]
+	sec, us6 := uint32(rest/1_000_000), uint32(rest%1_000_000)
+	pair(b[0:], uint32(year)/100)
+	pair(b[2:], uint32(year)%100)
+	pair(b[5:], uint32(month))
+	pair(b[8:], uint32(mday))
+	pair(b[11:], sec/3600)
+	pair(b[14:], sec/60%60)
+	pair(b[17:], sec%60)
+	pair(b[20:], us6/10_000)
+	pair(b[22:], us6/100%100)
+	pair(b[24:], us6%100)
+	return dst
+}
+
+// Times that are written without the help of package time, which takes five times as long: 1970 to 9999.
+const (
+	dayUS        = 86_400_000_000
+	firstPlainUS = 0
+	endPlainUS   = 253_402_300_800_000_000
+)
+
+// pair writes two digits.
+func pair(dst []byte, v uint32) { dst[0], dst[1] = byte('0'+v/10), byte('0'+v%10) }
+
+// civil turns days since 1970-01-01, not negative, into a date of the Gregorian calendar. Years are counted from March,
+// so that the leap day is the last.
+func civil(day int64) (year, month, mday int64) {
+	const days400 = 146_097
+	day += 719_468 // since 0000-03-01
+	era := day / days400
+	d := day - era*days400
+	y := (d - d/1460 + d/36_524 - d/146_096) / 365
+	d -= 365*y + y/4 - y/100
+	m := (5*d + 2) / 153
+	mday = d - (153*m+2)/5 + 1
+	year, month = y+era*400, m+3
+	if month > 12 {
+		year, month = year+1, month-12
+	}
+	return year, month, mday
+}
 
 // LocalTimestamp is Timestamp for a date-time without a zone.
 func LocalTimestamp(us int64) string { return instant(us).Format("2006-01-02T15:04:05.000000") }

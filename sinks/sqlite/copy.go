@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -15,10 +14,11 @@ import (
 func (s *Sink) CopyTo(ctx context.Context, path string) (upTo uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.ready(ctx); err != nil {
+	if err := s.ready(); err != nil {
 		return 0, err
 	}
-	if _, err := s.conn.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
+	defer s.conn.during(ctx)()
+	if err := s.conn.exec("VACUUM INTO ?", path); err != nil {
 		return 0, fmt.Errorf("sqlite: copy %s to %s: %w", s.opt.Path, path, err)
 	}
 	if err := syncPath(path); err != nil {
@@ -33,7 +33,7 @@ func (s *Sink) CopyTo(ctx context.Context, path string) (upTo uint64, err error)
 func (s *Sink) Install(ctx context.Context, path string) (upTo uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.ready(ctx); err != nil {
+	if err := s.ready(); err != nil {
 		return 0, err
 	}
 	upTo, err = inspect(ctx, path)
@@ -46,13 +46,13 @@ func (s *Sink) Install(ctx context.Context, path string) (upTo uint64, err error
 	if err := s.replace(path); err != nil {
 		return 0, err
 	}
-	return upTo, s.readCursor(ctx)
+	return upTo, s.readCursor()
 }
 
 // replace closes the database, which folds the write-ahead log into the file
 // and removes it: a log of the old file must never meet the new one.
 func (s *Sink) replace(path string) error {
-	if err := s.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+	if err := s.conn.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 		return fmt.Errorf("sqlite: checkpoint before the copy is installed: %w", err)
 	}
 	err := s.close()
@@ -74,28 +74,29 @@ func (s *Sink) replace(path string) error {
 }
 
 // inspect checks a database file and returns its cursor.
-func inspect(ctx context.Context, path string) (uint64, error) {
+func inspect(ctx context.Context, path string) (upTo uint64, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return 0, err
 	}
-	db, err := openDB(path, time.Second)
+	c, err := openConn(path, time.Second)
 	if err != nil {
 		return 0, err
 	}
-	defer db.Close()
-	var verdict string
-	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+	defer func() { err = errors.Join(err, c.close()) }()
+	defer c.during(ctx)()
+	verdict := ""
+	err = c.query("PRAGMA quick_check(1)", nil, func(s *stmt) error {
+		verdict = c.text(s, 0)
+		return nil
+	})
+	if err != nil {
 		return 0, err
 	}
 	if verdict != "ok" {
 		return 0, fmt.Errorf("damaged: %s", verdict)
 	}
-	var upTo int64
-	err = db.QueryRowContext(ctx, "SELECT up_to FROM _signalbox_cursor").Scan(&upTo)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, err
-	}
-	return uint64(upTo), nil
+	n, err := c.number("SELECT up_to FROM _signalbox_cursor")
+	return uint64(n), err
 }
 
 func syncPath(path string) error {

@@ -19,25 +19,24 @@
 //	INTERVAL                     INTEGER microseconds, or months
 //	ARRAY, STRUCT, MAP           TEXT, JSON
 //
-// Each table has the row id as primary key and the columns of package row.
-// When two revisions of a row meet, the one from the later log entry wins, and
-// within one entry the higher revision.
+// Each table has the columns of package row. Rows that keep their time lie in its
+// order, under the primary key (time column, _id): retention, questions about a
+// span of time and new rows all touch one end of one B-tree. Other tables have
+// the primary key _id and an index on the time column, see layout. When two
+// revisions of a row meet, the one from the later log entry wins, and within one
+// entry the higher revision.
 package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	sqlitedriver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"signalbox/sinks"
@@ -85,17 +84,15 @@ type Stats struct {
 type Sink struct {
 	opt Options
 
-	mu      sync.Mutex // guards all below and serialises writers
-	db      *sql.DB
-	conn    *sql.Conn            // the one connection: statements and transactions live on it
-	tables  map[string]*table    // by outside name, lower case
-	stmts   map[string]*sql.Stmt // by SQL text; bounded by maxStatements
-	upserts map[upsertKey]string // SQL texts; bounded by maxStatements
-	upTo    uint64
-	known   bool // upTo was read from the database
-	closed  bool // Close was called
-	pruned  int64
-	stats   Stats
+	mu     sync.Mutex        // guards all below and serialises writers
+	conn   *conn             // the one connection; nil when it broke
+	tables map[string]*table // by outside name, lower case
+	plans  map[planKey]*plan // bounded by maxStatements
+	upTo   uint64
+	known  bool // upTo was read from the database
+	closed bool // Close was called
+	pruned int64
+	stats  Stats
 }
 
 // maxStatements bounds the prepared statements that are kept; beyond it all are closed and made anew.
@@ -110,7 +107,7 @@ func Open(o Options) (*Sink, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
 		return nil, fmt.Errorf("sqlite: folder of the database: %w", err)
 	}
-	s := &Sink{opt: o, upserts: map[upsertKey]string{}}
+	s := &Sink{opt: o, plans: map[planKey]*plan{}}
 	if err := s.open(); err != nil {
 		return nil, err
 	}
@@ -118,39 +115,16 @@ func Open(o Options) (*Sink, error) {
 }
 
 func (s *Sink) open() error {
-	db, err := openDB(s.opt.Path, s.opt.BusyTimeout)
+	c, err := openConn(s.opt.Path, s.opt.BusyTimeout)
 	if err != nil {
 		return err
 	}
-	conn, err := db.Conn(context.Background())
-	if err != nil {
-		db.Close()
-		return fmt.Errorf("sqlite: open %s: %w", s.opt.Path, err)
-	}
-	s.db, s.conn, s.tables, s.stmts = db, conn, map[string]*table{}, map[string]*sql.Stmt{}
+	s.conn, s.tables = c, map[string]*table{}
 	s.known, s.pruned = false, 0
 	if err := s.createMeta(); err != nil {
-		s.close()
-		return fmt.Errorf("sqlite: %s: %w", s.opt.Path, err)
+		return errors.Join(fmt.Errorf("sqlite: %s: %w", s.opt.Path, err), s.close())
 	}
 	return nil
-}
-
-// openDB opens a file with one connection: SQLite has one writer, and a second
-// connection would only wait for the first.
-func openDB(path string, busy time.Duration) (*sql.DB, error) {
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(" + strconv.FormatInt(busy.Milliseconds(), 10) + ")",
-		"journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(1000)", "journal_size_limit(67108864)",
-		"cache_size(-8192)"}} // KiB: the pages a large transaction touches fit, or it writes them out and reads them back
-	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: open %s: %w", path, err)
-	}
-	db.SetMaxOpenConns(1)
-	db.SetConnMaxIdleTime(0)
-	return db, nil
 }
 
 // Name returns the name of the sink.
@@ -180,22 +154,21 @@ func (s *Sink) Collectors() []prometheus.Collector {
 }
 
 // Cursor returns the upTo of the last committed Write.
-func (s *Sink) Cursor(ctx context.Context) (uint64, bool, error) {
+func (s *Sink) Cursor(context.Context) (uint64, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.ready(ctx); err != nil {
+	if err := s.ready(); err != nil {
 		return 0, true, err
 	}
 	return s.upTo, true, nil
 }
 
-func (s *Sink) readCursor(ctx context.Context) error {
+func (s *Sink) readCursor() error {
 	if s.known {
 		return nil
 	}
-	var n int64
-	err := s.conn.QueryRowContext(ctx, `SELECT up_to FROM _signalbox_cursor`).Scan(&n)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	n, err := s.conn.number(`SELECT up_to FROM _signalbox_cursor`)
+	if err != nil {
 		return fmt.Errorf("sqlite: read cursor of %s: %w", s.opt.Path, err)
 	}
 	s.upTo, s.known = uint64(n), true
@@ -213,50 +186,19 @@ func (s *Sink) Close() error {
 }
 
 func (s *Sink) close() error {
-	if s.db == nil {
+	if s.conn == nil {
 		return nil
 	}
-	s.forgetStatements()
-	err := errors.Join(s.conn.Close(), s.db.Close())
-	s.db, s.conn, s.known = nil, nil, false
-	return err
-}
-
-func (s *Sink) forgetStatements() {
-	for _, st := range s.stmts {
-		st.Close()
-	}
-	clear(s.stmts)
-}
-
-// statement returns a prepared statement of the one connection.
-func (s *Sink) statement(text string) (*sql.Stmt, error) {
-	if st := s.stmts[text]; st != nil {
-		return st, nil
-	}
-	if len(s.stmts) >= maxStatements {
-		s.forgetStatements()
-	}
-	st, err := s.conn.PrepareContext(context.Background(), text)
-	if err != nil {
-		return nil, err
-	}
-	s.stmts[text] = st
-	return st, nil
-}
-
-// exec runs a statement that is not worth keeping. It does not take a context:
-// a cancelled statement inside a transaction leaves more to undo than it saves.
-func (s *Sink) exec(text string, args ...any) error {
-	_, err := s.conn.ExecContext(context.Background(), text, args...)
+	err := s.conn.close()
+	s.conn, s.known = nil, false
 	return err
 }
 
 // permanent wraps errors that no repetition cures.
 func permanent(err error) error {
-	var e *sqlitedriver.Error
+	var e *Error
 	if errors.As(err, &e) {
-		switch e.Code() & 0xff {
+		switch e.Code & 0xff {
 		case sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE:
 			return fmt.Errorf("%w: %w", sinks.ErrPermanent, err)
 		}

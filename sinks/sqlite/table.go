@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
+	"slices"
 	"strings"
 
 	"signalbox/engine/column"
@@ -15,7 +15,7 @@ import (
 // metaTables are our own; user tables never have these names (see outside).
 const metaTables = `
 CREATE TABLE IF NOT EXISTS _signalbox_cursor (id INTEGER PRIMARY KEY CHECK (id = 1), up_to INTEGER NOT NULL, time INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS _signalbox_tables (name TEXT PRIMARY KEY, time_column TEXT NOT NULL, columns TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _signalbox_tables (name TEXT PRIMARY KEY, time_column TEXT NOT NULL, columns TEXT NOT NULL, layout TEXT NOT NULL DEFAULT 'id') WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alerts (
   id TEXT PRIMARY KEY, seq INTEGER NOT NULL, episode TEXT NOT NULL, rule_group TEXT NOT NULL, rule TEXT NOT NULL,
   state TEXT NOT NULL, since TEXT NOT NULL, value TEXT NOT NULL, labels TEXT NOT NULL, annotations TEXT NOT NULL,
@@ -29,11 +29,32 @@ CREATE INDEX IF NOT EXISTS _alerts_history_at ON alerts_history (at);
 CREATE INDEX IF NOT EXISTS _alerts_since ON alerts (since);
 `
 
+// layout is how a table lies on disk.
+type layout string
+
+const (
+	// byTime: the primary key is (time column, _id). One B-tree, and new rows come to its end. It needs rows that keep
+	// their time for ever, and have one.
+	byTime layout = "time"
+	// byID: the primary key is _id, and the time column has an index. It holds for everything, and for all tables of
+	// databases that were made before there was another.
+	byID layout = "id"
+)
+
 // table is what we know of a table in the database.
 type table struct {
-	name    string            // outside name
-	time    string            // outside name of the column that retention looks at, "" = none
+	name    string // outside name
+	time    string // outside name of the column that retention looks at, "" = none
+	layout  layout
 	columns map[string]string // outside column name -> engine type, as text
+}
+
+// key is the primary key as SQL.
+func (t *table) key() string {
+	if t.layout == byTime {
+		return quote(t.time) + ", " + row.ID
+	}
+	return row.ID
 }
 
 // outside returns the name of a result table in the database.
@@ -61,29 +82,15 @@ func declared(t column.Type) string {
 	return "TEXT"
 }
 
-// value converts a cell to what the driver stores.
-func value(t column.Type, d column.Datum) any {
-	if d.Null {
-		return nil
-	}
-	switch t.Kind {
-	case column.Boolean, column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.IntervalDT, column.IntervalYM:
-		return d.I
-	case column.Float, column.Double:
-		if math.IsNaN(d.F) {
-			return "NaN"
-		}
-		return d.F
-	case column.Binary:
-		return []byte(d.S)
-	case column.Void:
-		return nil
-	}
-	return row.Text(t, d)
-}
-
 func (s *Sink) createMeta() error {
-	if err := s.exec(metaTables); err != nil {
+	if err := s.conn.exec(metaTables); err != nil {
+		return err
+	}
+	n, err := s.conn.number(`SELECT count(*) FROM pragma_table_info('_signalbox_tables') WHERE name = 'layout'`)
+	if err == nil && n == 0 {
+		err = s.conn.exec(`ALTER TABLE _signalbox_tables ADD COLUMN layout TEXT NOT NULL DEFAULT 'id'`)
+	}
+	if err != nil {
 		return err
 	}
 	return s.loadTables()
@@ -93,23 +100,15 @@ func (s *Sink) createMeta() error {
 // transaction that was rolled back had noted in memory.
 func (s *Sink) loadTables() error {
 	clear(s.tables)
-	rows, err := s.conn.QueryContext(context.Background(), `SELECT name, time_column, columns FROM _signalbox_tables ORDER BY name`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		t := &table{}
-		var columns string
-		if err := rows.Scan(&t.name, &t.time, &columns); err != nil {
-			return err
-		}
-		if err := json.Unmarshal([]byte(columns), &t.columns); err != nil {
+	s.forgetPlans()
+	return s.conn.query(`SELECT name, time_column, columns, layout FROM _signalbox_tables ORDER BY name`, nil, func(r *stmt) error {
+		t := &table{name: s.conn.text(r, 0), time: s.conn.text(r, 1), layout: layout(s.conn.text(r, 3))}
+		if err := json.Unmarshal([]byte(s.conn.text(r, 2)), &t.columns); err != nil {
 			return fmt.Errorf("columns of table %s in _signalbox_tables: %w", t.name, err)
 		}
 		s.tables[strings.ToLower(t.name)] = t
-	}
-	return rows.Err()
+		return nil
+	})
 }
 
 func (s *Sink) saveTable(t *table) error {
@@ -118,16 +117,17 @@ func (s *Sink) saveTable(t *table) error {
 		return err
 	}
 	s.tables[strings.ToLower(t.name)] = t
-	return s.exec(`INSERT INTO _signalbox_tables (name, time_column, columns) VALUES (?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET time_column = excluded.time_column, columns = excluded.columns`, t.name, t.time, string(columns))
+	return s.conn.exec(`INSERT INTO _signalbox_tables (name, time_column, columns, layout) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET time_column = excluded.time_column, columns = excluded.columns, layout = excluded.layout`,
+		t.name, t.time, string(columns), string(t.layout))
 }
 
 // Prepare creates missing tables and columns. A column whose type changed sets
 // the old table aside under the name table$1, table$2 and so on, with all its rows.
-func (s *Sink) Prepare(ctx context.Context, tables []sinks.Table) error {
+func (s *Sink) Prepare(_ context.Context, tables []sinks.Table) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.ready(ctx); err != nil {
+	if err := s.ready(); err != nil {
 		return err
 	}
 	for i := range tables {
@@ -167,28 +167,83 @@ func (s *Sink) ensureTable(t *sinks.Table) (*table, error) {
 	if have == nil {
 		return s.createTable(t)
 	}
+	if have.layout == byTime && layoutOf(t, row.Names(t.Schema), have.time) != byTime {
+		if err := s.orderByID(have); err != nil { // it was made anew with another key
+			return nil, err
+		}
+	}
 	return have, s.extendTable(have, t)
+}
+
+// layoutOf says how a table may lie: in the order of timeName when its rows keep that time. They do when it is part of
+// their key; without a key (the query has no aggregate) they do as far as one can know beforehand, see stays.
+func layoutOf(t *sinks.Table, names []string, timeName string) layout {
+	if timeName == "" || timeName != timeColumn(t, names) || len(t.Key) > 0 && !slices.Contains(t.Key, t.Time) {
+		return byID
+	}
+	return byTime
 }
 
 func (s *Sink) createTable(t *sinks.Table) (*table, error) {
 	names := row.Names(t.Schema)
 	n := &table{name: outside(t.Name), columns: make(map[string]string, len(names)), time: timeColumn(t, names)}
-	var b strings.Builder
-	fmt.Fprintf(&b, "CREATE TABLE %s (%s BLOB PRIMARY KEY", quote(n.name), row.ID)
+	n.layout = layoutOf(t, names, n.time)
+	var columns []string
 	for i, f := range t.Schema.Fields {
 		n.columns[names[i]] = f.Type.String()
-		fmt.Fprintf(&b, ", %s %s", quote(names[i]), declared(f.Type))
+		columns = append(columns, quote(names[i])+" "+declared(f.Type))
 	}
-	fmt.Fprintf(&b, ", %s INTEGER NOT NULL, %s INTEGER, %s INTEGER, %s INTEGER NOT NULL) WITHOUT ROWID", row.Revision, row.Complete, row.Expected, row.Index)
-	if err := s.exec(b.String()); err != nil {
+	if err := s.conn.exec(createSQL(n, n.name, columns)); err != nil {
 		return nil, err
 	}
-	if n.time != "" {
-		if err := s.exec(fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON %s (%s)", quote("_"+n.name+"_time"), quote(n.name), quote(n.time))); err != nil {
-			return nil, err
-		}
+	if err := s.createTimeIndex(n); err != nil {
+		return nil, err
 	}
 	return n, s.saveTable(n)
+}
+
+// createSQL makes t under a name; columns are the result's, with their types.
+func createSQL(t *table, name string, columns []string) string {
+	all := slices.Concat([]string{row.ID + " BLOB NOT NULL"}, columns, []string{row.Revision + " INTEGER NOT NULL", row.Complete + " INTEGER",
+		row.Expected + " INTEGER", row.Index + " INTEGER NOT NULL"})
+	return fmt.Sprintf("CREATE TABLE %s (%s, PRIMARY KEY (%s)) WITHOUT ROWID", quote(name), strings.Join(all, ", "), t.key())
+}
+
+// createTimeIndex is for retention, where the table itself does not lie in order of time.
+func (s *Sink) createTimeIndex(t *table) error {
+	if t.time == "" || t.layout == byTime {
+		return nil
+	}
+	return s.conn.exec(fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON %s (%s)", quote("_"+t.name+"_time"), quote(t.name), quote(t.time)))
+}
+
+// orderByID copies a table into the layout that holds for everything.
+func (s *Sink) orderByID(t *table) error {
+	var names, columns []string
+	err := s.conn.query(`SELECT name, type FROM pragma_table_info(?)`, []any{t.name}, func(r *stmt) error {
+		if name := s.conn.text(r, 0); t.columns[name] != "" {
+			names = append(names, quote(name))
+			columns = append(columns, quote(name)+" "+s.conn.text(r, 1))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.forgetPlans()
+	list := strings.Join(append([]string{row.ID, row.Revision, row.Index, row.Complete, row.Expected}, names...), ", ")
+	t.layout = byID
+	const copyName = "_signalbox_copy"
+	// The later revision is the last to be written, should there be two of a row.
+	text := createSQL(t, copyName, columns) + fmt.Sprintf("; INSERT OR REPLACE INTO %s (%s) SELECT %s FROM %s ORDER BY %s, %s, %s; DROP TABLE %s; ALTER TABLE %s RENAME TO %s",
+		copyName, list, list, quote(t.name), row.ID, row.Index, row.Revision, quote(t.name), copyName, quote(t.name))
+	if err := s.conn.exec(text); err != nil {
+		return fmt.Errorf("order by row id: %w", err)
+	}
+	if err := s.createTimeIndex(t); err != nil {
+		return err
+	}
+	return s.saveTable(t)
 }
 
 // timeColumn is the outside name of the time column if retention can look at it.
@@ -208,7 +263,7 @@ func (s *Sink) extendTable(have *table, t *sinks.Table) error {
 		if _, ok := have.columns[names[i]]; ok {
 			continue
 		}
-		if err := s.exec(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", quote(have.name), quote(names[i]), declared(f.Type))); err != nil {
+		if err := s.conn.exec(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", quote(have.name), quote(names[i]), declared(f.Type))); err != nil {
 			return err
 		}
 		have.columns[names[i]] = f.Type.String()
@@ -217,6 +272,7 @@ func (s *Sink) extendTable(have *table, t *sinks.Table) error {
 	if !changed {
 		return nil
 	}
+	s.forgetPlans()
 	return s.saveTable(have)
 }
 
@@ -227,22 +283,20 @@ func (s *Sink) setAside(t *table) error {
 		if s.tables[strings.ToLower(name)] != nil {
 			continue
 		}
-		s.forgetStatements()
-		if err := s.exec(fmt.Sprintf("DROP INDEX IF EXISTS %s", quote("_"+t.name+"_time"))); err != nil {
+		s.forgetPlans()
+		if err := s.conn.exec(fmt.Sprintf("DROP INDEX IF EXISTS %s", quote("_"+t.name+"_time"))); err != nil {
 			return err
 		}
-		if err := s.exec(fmt.Sprintf("ALTER TABLE %s RENAME TO %s", quote(t.name), quote(name))); err != nil {
+		if err := s.conn.exec(fmt.Sprintf("ALTER TABLE %s RENAME TO %s", quote(t.name), quote(name))); err != nil {
 			return err
 		}
-		if err := s.exec(`DELETE FROM _signalbox_tables WHERE name = ?`, t.name); err != nil {
+		if err := s.conn.exec(`DELETE FROM _signalbox_tables WHERE name = ?`, t.name); err != nil {
 			return err
 		}
 		delete(s.tables, strings.ToLower(t.name))
-		moved := &table{name: name, time: t.time, columns: t.columns}
-		if moved.time != "" {
-			if err := s.exec(fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON %s (%s)", quote("_"+name+"_time"), quote(name), quote(moved.time))); err != nil {
-				return err
-			}
+		moved := &table{name: name, time: t.time, layout: t.layout, columns: t.columns}
+		if err := s.createTimeIndex(moved); err != nil {
+			return err
 		}
 		return s.saveTable(moved)
 	}

@@ -48,12 +48,12 @@ func TestForeignLockIsWaitedFor(t *testing.T) {
 	if err := s.Write(t.Context(), []sinks.Batch{counterBatch(table, 1, 1)}, 1); err != nil {
 		t.Fatal(err)
 	}
-	other, err := openDB(path, time.Second)
+	other, err := openConn(path, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close()
-	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
+	defer other.close()
+	if err := other.exec("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -61,7 +61,7 @@ func TestForeignLockIsWaitedFor(t *testing.T) {
 			t.Fatalf("a locked database gives %v, want an error that can be retried", err)
 		}
 	}
-	if _, err := other.Exec("ROLLBACK"); err != nil {
+	if err := other.exec("ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Write(t.Context(), []sinks.Batch{counterBatch(table, 2, 2)}, 2); err != nil {

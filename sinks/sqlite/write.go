@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"signalbox/engine/alert"
@@ -15,7 +16,7 @@ import (
 func (s *Sink) Write(ctx context.Context, batches []sinks.Batch, upTo uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.ready(ctx); err != nil {
+	if err := s.ready(); err != nil {
 		return err
 	}
 	if upTo <= s.upTo {
@@ -40,6 +41,11 @@ func (s *Sink) Write(ctx context.Context, batches []sinks.Batch, upTo uint64) er
 
 func (s *Sink) writeAll(ctx context.Context, batches []sinks.Batch, upTo uint64, done *Stats) error {
 	var now int64
+	var tables []string // in order of appearance
+	rows := map[string][]*sinks.Batch{}
+	if s.conn.feed != nil {
+		s.conn.feed.reset() // of a write that failed
+	}
 	for i := range batches {
 		b := &batches[i]
 		now = max(now, b.Time)
@@ -47,54 +53,63 @@ func (s *Sink) writeAll(ctx context.Context, batches []sinks.Batch, upTo uint64,
 			done.Repeated++
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := s.writeBatch(b); err != nil {
+		if err := s.writeAlerts(b); err != nil {
 			return err
 		}
 		done.Alerts += uint64(len(b.Alerts))
-		if b.Rows != nil {
-			done.Rows += uint64(b.Rows.Len)
+		if b.Rows == nil || b.Rows.Len == 0 {
+			continue
+		}
+		if rows[b.Table.Name] == nil {
+			tables = append(tables, b.Table.Name)
+		}
+		rows[b.Table.Name] = append(rows[b.Table.Name], b)
+		done.Rows += uint64(b.Rows.Len)
+	}
+	for _, name := range tables { // those of one table together: a statement for many rows costs little more than for one
+		if err := s.writeTable(ctx, rows[name]); err != nil {
+			return fmt.Errorf("table %s: %w", name, err)
 		}
 	}
 	if err := s.prune(now, done); err != nil {
 		return err
 	}
-	return s.exec(`INSERT INTO _signalbox_cursor (id, up_to, time) VALUES (1, ?, ?)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.conn.do(`INSERT INTO _signalbox_cursor (id, up_to, time) VALUES (1, ?, ?)
 ON CONFLICT (id) DO UPDATE SET up_to = excluded.up_to, time = max(time, excluded.time)`, int64(upTo), now)
 }
 
 // ready makes sure that the database is open and the cursor known. A sink whose
 // connection broke is opened again here.
-func (s *Sink) ready(ctx context.Context) error {
+func (s *Sink) ready() error {
 	if s.closed {
 		return errClosed
 	}
-	if s.db == nil {
+	if s.conn == nil {
 		if err := s.open(); err != nil {
 			return err
 		}
 	}
-	return s.readCursor(ctx)
+	return s.readCursor()
 }
 
 // inTransaction runs f; when it fails nothing of it remains, in the file or in memory.
 func (s *Sink) inTransaction(f func() error) error {
-	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
+	if err := s.conn.exec("BEGIN IMMEDIATE"); err != nil {
 		return s.recover(err)
 	}
 	err := f()
 	if err == nil {
-		err = s.exec("COMMIT")
+		err = s.conn.exec("COMMIT")
 	}
 	if err == nil {
 		return nil
 	}
-	if undo := s.exec("ROLLBACK"); undo != nil {
+	if undo := s.conn.exec("ROLLBACK"); undo != nil {
 		return s.recover(err)
 	}
-	s.forgetStatements()
 	if load := s.loadTables(); load != nil {
 		return s.recover(err)
 	}
@@ -109,208 +124,234 @@ func (s *Sink) recover(cause error) error {
 	if err := s.open(); err != nil {
 		return fmt.Errorf("%w; opening the database again: %w", cause, err)
 	}
-	if err := s.readCursor(context.Background()); err != nil {
+	if err := s.readCursor(); err != nil {
 		return fmt.Errorf("%w; then %w", cause, err)
 	}
 	return cause
 }
 
-func (s *Sink) writeBatch(b *sinks.Batch) error {
-	for i := range b.Alerts {
-		if err := s.writeAlert(b.Index, &b.Alerts[i]); err != nil {
-			return fmt.Errorf("alert %s: %w", b.Alerts[i].ID, err)
-		}
-	}
-	if b.Rows == nil || b.Rows.Len == 0 {
-		return nil
-	}
-	if err := row.Check(b); err != nil {
-		return err
+// planKey is what the way of rows into a table follows from.
+type planKey struct {
+	table, time, key string
+	schema           *column.Schema
+}
+
+func planKeyOf(b *sinks.Batch) planKey {
+	return planKey{table: b.Table.Name, time: b.Table.Time, key: strings.Join(b.Table.Key, "\x00"), schema: b.Rows.Schema}
+}
+
+// plan is how rows of a schema are written: worked out once, and again when the table changes.
+type plan struct {
+	t      *table
+	keyed  bool // the result has a key
+	timeAt int  // ordinal of the time column of a table in order of time, else -1
+	module string
+	insert string // new rows; one that is there already is left alone
+	upsert string // the later log entry wins, and within one entry the higher revision
+	remove string
+}
+
+func (s *Sink) forgetPlans() {
+	clear(s.plans)
+	s.conn.forget()
+}
+
+func (s *Sink) plan(b *sinks.Batch) (*plan, error) {
+	k := planKeyOf(b)
+	if p := s.plans[k]; p != nil {
+		return p, nil
 	}
 	target := b.Table
 	target.Schema = b.Rows.Schema // what is written decides, not what was prepared
 	t, err := s.ensureTable(&target)
 	if err != nil {
-		return fmt.Errorf("table %s: %w", b.Table.Name, err)
+		return nil, err
 	}
-	if err := s.writeRows(t, b); err != nil {
-		return fmt.Errorf("table %s at index %d: %w", b.Table.Name, b.Index, err)
+	names := row.Names(b.Rows.Schema)
+	p := &plan{t: t, keyed: len(b.Table.Key) > 0, timeAt: -1}
+	if t.layout == byTime {
+		p.timeAt = slices.Index(names, t.time)
 	}
-	return nil
+	if s.conn.feed == nil {
+		s.conn.feed = newFeed(s.conn)
+	}
+	if p.module, err = s.conn.feed.module(metaColumns + len(names)); err != nil {
+		return nil, err
+	}
+	p.texts(names)
+	if len(s.plans) >= maxStatements {
+		clear(s.plans)
+	}
+	s.plans[k] = p
+	return p, nil
 }
 
-// rowsAtOnce is how many rows one statement writes where there are so many: the call costs more than the row.
-const rowsAtOnce = 64
+// texts writes the statements out. A row that is there already does not stop the first: all rows that were new are in
+// then, and the second, which takes care of the others, changes nothing in them.
+func (p *plan) texts(names []string) {
+	list := []string{row.ID, row.Revision, row.Index, row.Complete, row.Expected} // as feed.value has them
+	for _, n := range names {
+		list = append(list, quote(n))
+	}
+	from, sets := make([]string, len(list)), make([]string, 0, len(list))
+	for i, n := range list {
+		from[i] = fmt.Sprintf("c%d", i)
+		if i > 0 && n != quote(p.t.time) || p.t.layout == byID && i > 0 {
+			sets = append(sets, n+" = excluded."+n)
+		}
+	}
+	rows := fmt.Sprintf("INTO %s (%s) SELECT %s FROM %s WHERE true", quote(p.t.name), strings.Join(list, ", "), strings.Join(from, ", "), p.module)
+	p.insert = "INSERT OR IGNORE " + rows
+	p.upsert = fmt.Sprintf("INSERT %s ON CONFLICT (%s) DO UPDATE SET %s WHERE (excluded._index, excluded._revision) > (%[4]s._index, %[4]s._revision)",
+		rows, p.t.key(), strings.Join(sets, ", "), quote(p.t.name))
+	p.remove = fmt.Sprintf("DELETE FROM %s WHERE _id = ? AND (_index, _revision) <= (?, ?)", quote(p.t.name))
+	if p.t.layout == byTime {
+		p.remove += fmt.Sprintf(" AND %s = ?", quote(p.t.time))
+	}
+}
 
-// maxVariables is SQLite's own limit for one statement.
-const maxVariables = 32766
+// writeTable writes batches of one table, in their order.
+func (s *Sink) writeTable(ctx context.Context, batches []*sinks.Batch) error {
+	var last *plan
+	for _, b := range batches {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := row.Check(b); err != nil {
+			return err
+		}
+		if p := s.plans[planKeyOf(b)]; p == nil || p != last { // the table may have to change first
+			if err := s.flush(last); err != nil {
+				return err
+			}
+		}
+		p, err := s.plan(b)
+		if err == nil && !p.stays(b) {
+			p, err = s.replan(last, p, b)
+		}
+		if err == nil {
+			last, err = p, s.writeRows(p, b)
+		}
+		if err != nil {
+			return fmt.Errorf("at index %d: %w", b.Index, err)
+		}
+	}
+	return s.flush(last)
+}
 
-func (s *Sink) writeRows(t *table, b *sinks.Batch) error {
-	names := row.Names(b.Rows.Schema)
-	atOnce := max(1, min(rowsAtOnce, maxVariables/(metaColumns+len(names))))
+// replan changes the layout of a table that does not stay what it is.
+func (s *Sink) replan(last, p *plan, b *sinks.Batch) (*plan, error) {
+	if err := s.flush(last); err != nil {
+		return nil, err
+	}
+	if err := s.orderByID(p.t); err != nil {
+		return nil, err
+	}
+	return s.plan(b)
+}
+
+// stays reports that a table in order of time can take the rows: each has a time, and without a key none was there before,
+// maybe at another time.
+func (p *plan) stays(b *sinks.Batch) bool {
+	if p.t.layout != byTime {
+		return true
+	}
+	if p.timeAt < 0 || b.Rows.Cols[p.timeAt] == nil || b.Rows.Cols[p.timeAt].HasNulls() {
+		return false
+	}
+	if p.keyed {
+		return true
+	}
+	for i := range b.Rows.Len {
+		if b.Revisions[i] > 1 || row.Deleted(b, i) {
+			return false
+		}
+	}
+	return true
+}
+
+// writeRows puts rows into the feed; a deletion happens at once, after what came before it.
+func (s *Sink) writeRows(p *plan, b *sinks.Batch) error {
+	f := s.conn.feed
 	for i := 0; i < b.Rows.Len; {
 		if row.Deleted(b, i) {
-			if err := s.removeRow(t, b, i); err != nil {
+			if err := s.flush(p); err != nil {
+				return err
+			}
+			if err := s.removeRow(p, b, i); err != nil {
 				return fmt.Errorf("row %d (%x): %w", i, b.IDs[i], err)
 			}
 			i++
 			continue
 		}
-		n := 1
-		for n < atOnce && i+n < b.Rows.Len && !row.Deleted(b, i+n) {
-			n++
+		from := i
+		for i < b.Rows.Len && !row.Deleted(b, i) {
+			i++
 		}
-		if n < atOnce {
-			n = 1 // a statement for every number of rows would be too many
+		if f.full() {
+			if err := s.flush(p); err != nil {
+				return err
+			}
 		}
-		upsert, err := s.statement(s.upsertText(t.name, b.Rows.Schema, names, n))
-		if err != nil {
-			return err
-		}
-		args := make([]any, 0, n*(metaColumns+len(names)))
-		for k := range n {
-			args = fill(args, b, i+k)
-		}
-		if _, err := upsert.Exec(args...); err != nil {
-			return fmt.Errorf("%d rows from row %d (%x): %w", n, i, b.IDs[i], err)
-		}
-		i += n
+		f.add(b, from, i, p.timeAt)
 	}
 	return nil
 }
 
-func (s *Sink) removeRow(t *table, b *sinks.Batch, i int) error {
-	remove, err := s.statement(fmt.Sprintf("DELETE FROM %s WHERE _id = ? AND (_index, _revision) <= (?, ?)", quote(t.name)))
-	if err != nil {
+// flush writes what is in the feed.
+func (s *Sink) flush(p *plan) error {
+	f := s.conn.feed
+	if p == nil || f.len() == 0 {
+		return nil
+	}
+	defer f.reset()
+	f.sort()
+	if err := f.load(); err != nil {
 		return err
 	}
-	_, err = remove.Exec(b.IDs[i][:], int64(b.Index), deleteRevision(b, i))
-	return err
+	if !f.revised {
+		if err := s.conn.do(p.insert); err != nil || s.conn.changes() == f.len() {
+			return err
+		}
+	}
+	return s.conn.do(p.upsert)
+}
+
+func (s *Sink) removeRow(p *plan, b *sinks.Batch, i int) error {
+	args := []any{b.IDs[i][:], int64(b.Index), deleteRevision(b, i)}
+	if p.timeAt >= 0 {
+		args = append(args, row.Timestamp(b.Rows.Cols[p.timeAt].I64[i]))
+	}
+	return s.conn.do(p.remove, args...)
 }
 
 // deleteRevision lets a deletion win over the revision it was issued for, whatever number it carries.
 func deleteRevision(b *sinks.Batch, i int) int64 { return int64(max(b.Revisions[i], 1)) }
 
-// metaColumns are our own columns in a row: see upsertSQL.
-const metaColumns = 5
-
-// fill appends the values of a row in the order of upsertSQL.
-func fill(args []any, b *sinks.Batch, i int) []any {
-	var complete, expected any
-	if b.Complete != nil {
-		complete = int64(b.Complete[i])
-	}
-	if b.Expected != nil {
-		expected = int64(b.Expected[i])
-	}
-	args = append(args, b.IDs[i][:], int64(b.Revisions[i]), int64(b.Index), complete, expected)
-	for c, f := range b.Rows.Schema.Fields {
-		args = append(args, value(f.Type, row.Cell(b.Rows, c, i)))
-	}
-	return args
-}
-
-// upsertKey names a statement without writing it out.
-type upsertKey struct {
-	table  string
-	schema *column.Schema
-	rows   int
-}
-
-// upsertText is upsertSQL, written once.
-func (s *Sink) upsertText(table string, schema *column.Schema, names []string, rows int) string {
-	k := upsertKey{table, schema, rows}
-	text, ok := s.upserts[k]
-	if !ok {
-		if len(s.upserts) >= maxStatements {
-			clear(s.upserts)
+func (s *Sink) writeAlerts(b *sinks.Batch) error {
+	for i := range b.Alerts {
+		if err := s.writeAlert(b.Index, &b.Alerts[i]); err != nil {
+			return fmt.Errorf("alert %s: %w", b.Alerts[i].ID, err)
 		}
-		text = upsertSQL(table, names, rows)
-		s.upserts[k] = text
 	}
-	return text
-}
-
-// upsertSQL lets the later log entry win, and within an entry the higher
-// revision: a row that is written again changes nothing.
-func upsertSQL(table string, names []string, rows int) string {
-	var cols, sets strings.Builder
-	for _, n := range names {
-		q := quote(n)
-		fmt.Fprintf(&cols, ", %s", q)
-		fmt.Fprintf(&sets, ", %s = excluded.%s", q, q)
-	}
-	one := "(?, ?, ?, ?, ?" + strings.Repeat(", ?", len(names)) + ")"
-	return fmt.Sprintf(`INSERT INTO %[1]s (_id, _revision, _index, _complete, _expected%[2]s) VALUES %[3]s
-ON CONFLICT (_id) DO UPDATE SET _revision = excluded._revision, _index = excluded._index,
-  _complete = excluded._complete, _expected = excluded._expected%[4]s
-WHERE (excluded._index, excluded._revision) > (%[1]s._index, %[1]s._revision)`, quote(table), cols.String(), one+strings.Repeat(", "+one, rows-1), sets.String())
+	return nil
 }
 
 func (s *Sink) writeAlert(index uint64, a *alert.Transition) error {
 	labels, annotations := row.Labels(a.Labels), row.Labels(a.Annotations)
 	at, episode := row.Timestamp(a.At), row.Timestamp(a.Episode)
-	history, err := s.statement(`INSERT INTO alerts_history
+	err := s.conn.do(`INSERT INTO alerts_history
 (id, seq, historical, at, episode, rule_group, rule, from_state, to_state, value, labels, annotations, _index)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
-	if err != nil {
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		a.ID, int64(a.Seq), a.Historical, at, episode, a.Group, a.Rule, string(a.From), string(a.To), a.Value, labels, annotations, int64(index))
+	if err != nil || a.Historical { // what would have fired is history, never the state of now
 		return err
 	}
-	if _, err := history.Exec(a.ID, int64(a.Seq), a.Historical, at, episode, a.Group, a.Rule, string(a.From), string(a.To),
-		a.Value, labels, annotations, int64(index)); err != nil {
-		return err
-	}
-	if a.Historical { // what would have fired is history, never the state of now
-		return nil
-	}
-	current, err := s.statement(`INSERT INTO alerts
+	return s.conn.do(`INSERT INTO alerts
 (id, seq, episode, rule_group, rule, state, since, value, labels, annotations, _index)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, episode = excluded.episode, state = excluded.state, since = excluded.since,
   value = excluded.value, labels = excluded.labels, annotations = excluded.annotations, _index = excluded._index
-WHERE (excluded._index, excluded.seq) > (alerts._index, alerts.seq)`) // a rule made anew counts from 1 again
-	if err != nil {
-		return err
-	}
-	_, err = current.Exec(a.ID, int64(a.Seq), episode, a.Group, a.Rule, string(a.To), at, a.Value, labels, annotations, int64(index))
-	return err
-}
-
-// prune deletes a bounded number of rows that are older than the retention.
-// Log time decides, not the clock of the node: all nodes keep the same rows.
-func (s *Sink) prune(now int64, done *Stats) error {
-	if s.opt.Retention < 0 || now == 0 || now-s.pruned < s.opt.PruneEvery.Microseconds() {
-		return nil
-	}
-	limit := row.Timestamp(now - s.opt.Retention.Microseconds())
-	full := false
-	drop := func(text string) error {
-		r, err := s.conn.ExecContext(context.Background(), text, limit, s.opt.PruneRows)
-		if err != nil {
-			return fmt.Errorf("delete rows older than %s: %w", limit, err)
-		}
-		n, err := r.RowsAffected()
-		done.Pruned += uint64(n)
-		full = full || n >= int64(s.opt.PruneRows)
-		return err
-	}
-	for _, t := range s.tables {
-		if t.time == "" {
-			continue
-		}
-		q, c := quote(t.name), quote(t.time)
-		if err := drop(fmt.Sprintf("DELETE FROM %s WHERE _id IN (SELECT _id FROM %s WHERE %s < ? ORDER BY %s LIMIT ?)", q, q, c, c)); err != nil {
-			return err
-		}
-	}
-	if err := drop(`DELETE FROM alerts_history WHERE (id, seq, historical, _index) IN (SELECT id, seq, historical, _index FROM alerts_history WHERE at < ? ORDER BY at LIMIT ?)`); err != nil {
-		return err
-	}
-	if err := drop(`DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE since < ? AND state IN ('resolved', 'inactive') ORDER BY since LIMIT ?)`); err != nil {
-		return err
-	}
-	if !full { // else there is more to delete: look again in the next Write
-		s.pruned = now
-	}
-	return nil
+WHERE (excluded._index, excluded.seq) > (alerts._index, alerts.seq)`, // a rule made anew counts from 1 again
+		a.ID, int64(a.Seq), episode, a.Group, a.Rule, string(a.To), at, a.Value, labels, annotations, int64(index))
 }

@@ -1,0 +1,45 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"signalbox/sinks/row"
+)
+
+// prune deletes a bounded number of rows that are older than the retention.
+// Log time decides, not the clock of the node: all nodes keep the same rows.
+func (s *Sink) prune(now int64, done *Stats) error {
+	if s.opt.Retention < 0 || now == 0 || now-s.pruned < s.opt.PruneEvery.Microseconds() {
+		return nil
+	}
+	limit := row.Timestamp(now - s.opt.Retention.Microseconds())
+	full := false
+	drop := func(text string) error {
+		if err := s.conn.do(text, limit, s.opt.PruneRows); err != nil {
+			return fmt.Errorf("delete rows older than %s: %w", limit, err)
+		}
+		n := s.conn.changes()
+		done.Pruned += uint64(n)
+		full = full || n >= s.opt.PruneRows
+		return nil
+	}
+	for _, t := range s.tables {
+		if t.time == "" {
+			continue
+		}
+		q, c := quote(t.name), quote(t.time)
+		if err := drop(fmt.Sprintf("DELETE FROM %s WHERE (%s) IN (SELECT %s FROM %s WHERE %s < ? ORDER BY %s LIMIT ?)", q, t.key(), t.key(), q, c, c)); err != nil {
+			return err
+		}
+	}
+	if err := drop(`DELETE FROM alerts_history WHERE (id, seq, historical, _index) IN (SELECT id, seq, historical, _index FROM alerts_history WHERE at < ? ORDER BY at LIMIT ?)`); err != nil {
+		return err
+	}
+	if err := drop(`DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE since < ? AND state IN ('resolved', 'inactive') ORDER BY since LIMIT ?)`); err != nil {
+		return err
+	}
+	if !full { // else there is more to delete: look again in the next Write
+		s.pruned = now
+	}
+	return nil
+}
