@@ -37,6 +37,7 @@ type fakeCore struct {
 	beats    []*wire.Heartbeat
 	rows     []string
 	redirect string
+	greet    func(m *wire.Hello) wire.Message        // nil, or a nil message = welcome
 	answer   func(m *wire.BatchMessage) wire.Message // nil = apply; a nil message = say nothing
 	conns    map[*websocket.Conn]bool
 	changed  chan struct{}
@@ -99,6 +100,11 @@ func (c *fakeCore) handle(m wire.Message, coder *wire.Coder) wire.Message {
 	case *wire.Hello:
 		if c.redirect != "" {
 			return &wire.Redirect{Leader: c.redirect}
+		}
+		if c.greet != nil {
+			if out := c.greet(m); out != nil {
+				return out
+			}
 		}
 		prev := c.hashes
 		if c.epoch == 0 || m.Install != c.install || m.NextSeq <= c.applied {
