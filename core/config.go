@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"signalbox/core/api"
 	"signalbox/core/outbox"
 	"signalbox/raftstore"
 )
@@ -34,14 +35,21 @@ type Config struct {
 	SnapshotEntries uint64        `yaml:"snapshot_entries" default:"8192" help:"log entries between snapshots: more means a longer replay after a crash"`
 	SnapshotEvery   time.Duration `yaml:"snapshot_every" default:"30s" help:"how often it is looked whether there are so many entries, give or take as much again"`
 	TrailingEntries uint64        `yaml:"trailing_entries" default:"4096" help:"log entries kept after a snapshot for followers that are a little behind"`
+	QueryConcurrent int           `yaml:"query_concurrent" default:"4" help:"queries worked on at once on this node, 64 more wait; each may hold query_bytes"`
+	QueryTimeout    time.Duration `yaml:"query_timeout" default:"30s" help:"for one query; readings and alerts never wait for it"`
+	QueryRows       int           `yaml:"query_rows" default:"5000000" help:"rows that an operator of one query may hold"`
+	QueryBytes      int64         `yaml:"query_bytes" default:"536870912" help:"memory that one query may hold, estimated"`
+	AllowedHosts    []string      `yaml:"allowed_hosts" default:"" help:"further names under which the API and page are opened without TLS, such as a proxy's; addresses, localhost and the names in listen and peers are always right"`
 	Generation      uint32        `yaml:"generation" default:"0" help:"generation of the cluster; raised when a backup is restored"`
 }
 
 // Defaults returns the configuration with every default filled in.
 func Defaults() Config {
+	queries := api.DefaultQueryLimits()
 	return Config{NodeID: "core1", Listen: "127.0.0.1:7400", DataDir: "signalbox-data", Heartbeat: 500 * time.Millisecond,
 		TickEvery: 500 * time.Millisecond, IdleTimeout: 30 * time.Second, MaxAgents: 100_000, MaxKeys: 1 << 20, OutboxBytes: outbox.DefaultMaxBytes,
-		SnapshotEntries: 8192, SnapshotEvery: 30 * time.Second, TrailingEntries: 4096}
+		SnapshotEntries: 8192, SnapshotEvery: 30 * time.Second, TrailingEntries: 4096,
+		QueryConcurrent: queries.Concurrent, QueryTimeout: queries.Timeout, QueryRows: queries.Rows, QueryBytes: queries.Bytes}
 }
 
 // Validate checks everything and reports all problems together.
@@ -89,6 +97,9 @@ func (c *Config) Validate() error {
 		if d.v < d.least {
 			bad("%s %s: at least %s", d.key, d.v, d.least)
 		}
+	}
+	if c.QueryConcurrent < 1 || c.QueryRows < 1 || c.QueryBytes < 1<<20 || c.QueryTimeout < time.Second {
+		bad("query_concurrent and query_rows must be at least 1, query_bytes at least 1048576, query_timeout at least 1s")
 	}
 	if c.MaxAgents < 1 || c.MaxKeys < 1 || c.OutboxBytes < 1<<20 || c.SnapshotEntries < 1 {
 		bad("max_agents, max_keys and snapshot_entries must be at least 1, outbox_bytes at least 1048576")

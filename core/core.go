@@ -130,6 +130,7 @@ type parts struct {
 	delivery *deliver.Delivery
 	catalog  *catalog.Catalog
 	events   *api.Events
+	queries  *api.Queries
 	clocks   *clocks
 	fault    chan error
 }
@@ -207,6 +208,7 @@ func (n *Node) open() (_ *parts, err error) {
 	if p.machine, err = n.machine(p); err != nil {
 		return nil, err
 	}
+	p.queries = api.NewQueries(p.machine, api.QueryLimits{Concurrent: n.cfg.QueryConcurrent, Timeout: n.cfg.QueryTimeout, Rows: n.cfg.QueryRows, Bytes: n.cfg.QueryBytes})
 	stores, err := walstore.Open(filepath.Join(n.cfg.DataDir, "raft"), walstore.Options{LogOutput: n.opts.LogOutput, SegmentBytes: n.opts.LogSegmentBytes})
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 	"signalbox/core/api"
 	"signalbox/core/deliver"
 	"signalbox/core/ingest"
+	"signalbox/raftstore"
 )
 
 // HTTP timeouts; the agent link and events are long-lived and have their own.
@@ -42,7 +43,7 @@ func (n *Node) servers(p *parts) (public, peer *http.Server) {
 		}
 	}
 	s := &api.Server{
-		State: p.machine, Catalog: p.catalog, Events: p.events, Agents: p.agents, Page: n.opts.Page,
+		State: p.machine, Queries: p.queries, Hosts: n.hosts(), Catalog: p.catalog, Events: p.events, Agents: p.agents, Page: n.opts.Page,
 		Metrics: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
 		Status:  func() api.Status { return n.status(p) },
 		Ready:   func() error { return ready(p) },
@@ -64,6 +65,27 @@ func (n *Node) servers(p *parts) (public, peer *http.Server) {
 	public = &http.Server{Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnContext: withTLS}
 	peer = &http.Server{Handler: inner, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader}
 	return public, peer
+}
+
+// hosts are the names under which this node may be opened; nil with TLS, where a name without a certificate opens nothing.
+func (n *Node) hosts() *api.Hosts {
+	if n.tls.Server != nil {
+		return nil
+	}
+	h := &api.Hosts{Names: n.cfg.AllowedHosts}
+	for _, addr := range append([]string{n.cfg.Listen}, addresses(n.peers)...) {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			h.Names = append(h.Names, host)
+		}
+	}
+	return h
+}
+
+func addresses(peers []raftstore.Peer) (out []string) {
+	for _, p := range peers {
+		out = append(out, p.Addr)
+	}
+	return out
 }
 
 // identity takes an agent's name from its certificate: the URI SAN …/agent/NAME. Without TLS (loopback) the hello is believed.

@@ -137,6 +137,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge("engine_keys", "Groups held by all queries.", float64(s.Engine.Keys))
 	counter("port_refused_total", "Connections closed before they said what they are, or without the right to it.", c.p.mux.Refused())
 	c.collectIngest(counter, gauge)
+	c.collectQueries(counter, gauge)
 	for _, k := range c.p.delivery.Status() {
 		counter("sink_rows_total", "Rows and transitions written by this node.", k.Rows, "sink", k.Name)
 		counter("sink_refused_rows_total", "Rows a sink refused for good.", k.Refused, "sink", k.Name)
@@ -159,4 +160,16 @@ func (c *collector) collectIngest(counter func(string, string, uint64, ...string
 	counter("forwarded_requests_total", "Requests passed on to the leader.", pr.Forwarded)
 	counter("overloaded_total", "Items refused because the queue was full.", pr.Overloaded)
 	gauge("queued_bytes", "Items waiting for an entry.", float64(pr.QueuedBytes))
+}
+
+func (c *collector) collectQueries(counter func(string, string, uint64, ...string), gauge func(string, string, float64, ...string)) {
+	q := c.p.queries.Counts()
+	gauge("queries_running", "Queries worked on, or whose answer is being taken, at most query_concurrent.", float64(q.Running))
+	gauge("queries_waiting", "Queries that wait for one of those to end.", float64(q.Waiting))
+	for _, x := range []struct {
+		outcome string
+		v       uint64
+	}{{"answered", q.Answered}, {"invalid", q.Invalid}, {"too_large", q.TooLarge}, {"timed_out", q.TimedOut}, {"busy", q.Busy}, {"gone", q.Gone}} {
+		counter("queries_total", "Queries by outcome: too_large by query_rows or query_bytes, timed_out by query_timeout, busy refused at once, gone with their client.", x.v, "outcome", x.outcome)
+	}
 }

@@ -47,12 +47,12 @@ func (e *Engine) SetRules(rules []alert.Rule) error {
 	if err != nil {
 		return err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	told, err := e.alerts.set.Replace(rules, e.tick)
 	if err != nil {
 		return err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.alerts.pipes = pipes
 	e.alerts.pending = append(e.alerts.pending, told...)
 	return nil
@@ -64,8 +64,29 @@ func (e *Engine) Rules() []alert.Rule { return e.alerts.set.Rules() }
 // ActiveAlerts lists the alerts that are pending, firing or without data.
 func (e *Engine) ActiveAlerts() []alert.Active { return e.alerts.set.Active() }
 
-// ResolvedAlerts lists at most n alerts that are over, the latest first.
-func (e *Engine) ResolvedAlerts(n int) []alert.Active { return e.alerts.set.Resolved(n) }
+// AlertView is the alerts as they were at one entry; it is read beside Apply, and has to be released.
+type AlertView struct {
+	*alert.Capture
+	held *heldState
+}
+
+// Alerts captures the alerts in little time, however many they are.
+func (e *Engine) Alerts() *AlertView {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v := &AlertView{held: &heldState{lock: &e.mu}}
+	v.Capture = e.alerts.set.Capture(&e.mu)
+	v.held.give = append(v.held.give, v.Capture.Release)
+	hold(e, v, v.held)
+	return v
+}
+
+// Release ends the view.
+func (v *AlertView) Release() {
+	v.held.lock.Lock()
+	defer v.held.lock.Unlock()
+	v.held.release()
+}
 
 // AlertStats returns the counters of the rules since this engine was made or restored.
 func (e *Engine) AlertStats() alert.Stats { return e.alerts.set.Stats() }
@@ -254,10 +275,8 @@ func (a *alerting) clock(p *rulePipe) int64 {
 	return c
 }
 
-func (a *alerting) table() *column.Batch { return a.set.Table() }
-
-func (a *alerting) encode(s *stream.Encoder) {
-	s.Bytes(a.set.Encode(nil))
+// encodePending writes the transitions that the next entry will tell.
+func (a *alerting) encodePending(s *stream.Encoder) {
 	s.Uvarint(uint64(len(a.pending)))
 	for _, t := range a.pending {
 		for _, x := range []string{t.ID, t.Group, t.Rule, string(t.From), string(t.To), t.Value} {

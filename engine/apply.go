@@ -19,7 +19,7 @@ func (e *Engine) Apply(in *Input) (*Output, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.open) > 0 {
-		e.sweepSnapshots()
+		e.sweepOpen()
 	}
 	e.last, e.tick = in.Index, max(in.Time, e.tick)
 	e.ended = e.ended || in.End

@@ -95,7 +95,7 @@ func (v continuous) Names() []string {
 // Snapshot.Write may run while Apply goes on.
 type Engine struct {
 	mu       sync.Mutex // held while the state changes, and while Snapshot.Write reads a slice of it
-	open     []openSnapshot
+	open     []openState
 	opt      Options
 	cat      *catalog
 	counters Counters

@@ -20,6 +20,8 @@ import (
 // otherwise: Verdicts tells beforehand.
 func (e *Engine) Execute(sqlText string) error {
 	statements, errs := sql.ParseScript(sqlText)
+	e.mu.Lock() // a table that keeps its state hands it over: what reads a snapshot or a view beside this must wait
+	defer e.mu.Unlock()
 	next := e.cat.clone()
 	for _, st := range statements {
 		if err := e.execute(next, st); err != nil {
@@ -29,8 +31,6 @@ func (e *Engine) Execute(sqlText string) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	old := e.cat
 	e.cat = next
 	if err := e.alerts.rebind(); err != nil {
@@ -255,12 +255,17 @@ func positioned(err error, pos sql.Pos) error {
 }
 
 func (e *Engine) compile(r *relation) (*stream.Pipeline, error) {
-	return stream.Compile(r.query, stream.Options{
+	opt := e.streamOptions(r)
+	opt.Static, opt.StaticVersion = e.static, e.staticVersion
+	return stream.Compile(r.query, opt)
+}
+
+func (e *Engine) streamOptions(r *relation) stream.Options {
+	return stream.Options{
 		ID: strings.ToLower(r.name), Version: r.version, Table: r.opts, Strict: e.opt.Strict,
 		MaxKeys: e.opt.MaxKeys, MaxStateBytes: e.opt.MaxStateBytes, MaxClosedBytes: e.opt.MaxClosedBytes, ReviseEvery: e.opt.ReviseEvery,
 		FinalRows: e.opt.FinalRows, WindowRows: e.opt.WindowRows, ListPartly: e.opt.RingRows > 0,
-		Static: e.static, StaticVersion: e.staticVersion,
-	})
+	}
 }
 
 // tableOptions reads OPTIONS of a streaming table.

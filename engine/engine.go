@@ -113,8 +113,8 @@ type Options struct {
 	DefaultLateness int64
 	MaxAlertAge     int64 // µs: an older reading never fires or resolves an alert now
 	NullTimes       bool  // keep rows without event time, as a file source of Spark does, instead of rejecting them (conformance)
-	// System answers names of system tables the engine does not know itself (agents$…), or nil.
-	System func(name string) (*column.Batch, bool)
+	// System are the tables that the owner of the engine knows (agents$…).
+	System []SystemTable
 }
 
 // The defaults of Options.

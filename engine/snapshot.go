@@ -30,7 +30,7 @@ const (
 	snapshotBlock   = 256 << 10
 	// MaxSnapshotBytes bounds the body of a snapshot.
 	MaxSnapshotBytes = 64 << 30
-	// MaxOpenSnapshots bounds the snapshots that are neither written nor released nor dropped.
+	// MaxOpenSnapshots bounds the snapshots and views that are neither written nor released nor dropped.
 	MaxOpenSnapshots = 1024
 )
 
@@ -51,31 +51,31 @@ type Snapshot struct {
 	done  bool // written to somewhere, or released
 }
 
-// heldState is what a snapshot holds in the engine.
+// heldState is what a snapshot or a view holds in the engine.
 type heldState struct {
 	lock sync.Locker // the engine's
-	caps []*stream.Capture
+	give []func()    // gives it back
 	done bool
 }
 
 // release gives everything back; the caller holds the lock.
 func (h *heldState) release() {
-	for _, c := range h.caps {
-		c.Release()
+	for _, f := range h.give {
+		f()
 	}
-	h.caps, h.done = nil, true
+	h.give, h.done = nil, true
 }
 
-// openSnapshot is one that may still be written. A snapshot that was dropped is forgotten.
-type openSnapshot struct {
-	s    weak.Pointer[Snapshot]
-	held *heldState
+// openState is a snapshot or view that may still be read. One that was dropped is forgotten.
+type openState struct {
+	dropped func() bool
+	held    *heldState
 }
 
-// sweepSnapshots forgets snapshots that nobody can write any more.
-func (e *Engine) sweepSnapshots() {
-	e.open = slices.DeleteFunc(e.open, func(x openSnapshot) bool {
-		if !x.held.done && x.s.Value() != nil {
+// sweepOpen forgets snapshots and views that nobody can read any more.
+func (e *Engine) sweepOpen() {
+	e.open = slices.DeleteFunc(e.open, func(x openState) bool {
+		if !x.held.done && !x.dropped() {
 			return false
 		}
 		x.held.release()
@@ -83,23 +83,38 @@ func (e *Engine) sweepSnapshots() {
 	})
 }
 
+// hold notes what by, which somebody else keeps, holds in the engine; the caller holds the lock.
+func hold[T any](e *Engine, by *T, held *heldState) {
+	if len(held.give) == 0 {
+		return
+	}
+	p := weak.Make(by)
+	e.open = append(e.open, openState{func() bool { return p.Value() == nil }, held})
+}
+
+// room says whether one more snapshot or view may be open; the caller holds the lock.
+func (e *Engine) room() error {
+	e.sweepOpen()
+	if len(e.open) >= MaxOpenSnapshots {
+		return fmt.Errorf("engine: %d snapshots and views are open (MaxOpenSnapshots); write, release or drop some", len(e.open))
+	}
+	return nil
+}
+
 // Snapshot captures the state in little time, whatever its size: it is encoded
 // by Write. It is deterministic: replicas at the same entry give the same bytes.
 func (e *Engine) Snapshot() (*Snapshot, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.sweepSnapshots()
-	if len(e.open) >= MaxOpenSnapshots {
-		return nil, fmt.Errorf("engine: %d snapshots are open (MaxOpenSnapshots); write, release or drop some", len(e.open))
+	if err := e.room(); err != nil {
+		return nil, err
 	}
 	s := &Snapshot{held: &heldState{lock: &e.mu}}
 	if err := e.capture(s); err != nil {
 		s.held.release()
 		return nil, err
 	}
-	if len(s.held.caps) > 0 {
-		e.open = append(e.open, openSnapshot{weak.Make(s), s.held})
-	}
+	hold(e, s, s.held)
 	return s, nil
 }
 
@@ -335,6 +350,8 @@ func (e *Engine) capture(s *Snapshot) error {
 		now(r.encodeHead)
 		switch r.kind {
 		case KindStream:
+			behind := slices.Clone(r.agents.Behind)
+			later(func(s *stream.Encoder) { encodeBehind(s, behind) })
 			ring(r.late)
 			ring(r.rejected)
 		case KindStatic:
@@ -345,13 +362,16 @@ func (e *Engine) capture(s *Snapshot) error {
 			if perr != nil {
 				return fmt.Errorf("engine: %s: %w", r.name, perr)
 			}
-			s.held.caps = append(s.held.caps, pipe)
+			s.held.give = append(s.held.give, pipe.Release)
 			results := r.results.capture()
 			later(pipe.Write)
 			later(func(s *stream.Encoder) { encodeResults(s, results) })
 		}
 	}
-	now(e.alerts.encode)
+	alerts := e.alerts.set.Capture(s.held.lock)
+	s.held.give = append(s.held.give, alerts.Release)
+	later(func(s *stream.Encoder) { s.Bytes(alerts.Encode(nil)) })
+	now(e.alerts.encodePending)
 	return err
 }
 
@@ -366,17 +386,20 @@ func (r *relation) encodeHead(s *stream.Encoder) {
 		s.Varint(r.low)
 		s.Varint(int64(r.agents.Complete))
 		s.Varint(int64(r.agents.Expected))
-		s.Uvarint(uint64(len(r.agents.Behind)))
-		for _, b := range r.agents.Behind {
-			s.String(b.Agent)
-			s.String(b.Reason)
-			s.Varint(b.Low)
-		}
 	case KindStatic:
 		s.Uvarint(r.loaded)
 	case KindStreaming:
 		s.Varint(r.now)
 		s.Varint(r.opts.AllowedLateness)
+	}
+}
+
+func encodeBehind(s *stream.Encoder, list []Behind) {
+	s.Uvarint(uint64(len(list)))
+	for _, b := range list {
+		s.String(b.Agent)
+		s.String(b.Reason)
+		s.Varint(b.Low)
 	}
 }
 
@@ -474,7 +497,8 @@ func (e *Engine) decodeCounters(d *stream.Decoder) {
 
 func encodeRing(s *stream.Encoder, r *ring) {
 	s.Uvarint(uint64(len(r.rows)))
-	r.each(func(x *ringRow) {
+	for i := range r.rows {
+		x := &r.rows[i]
 		for _, t := range []string{x.x.Stream, x.x.Query, x.x.Reason, x.x.Detail, x.x.Origin.Agent, x.x.Row} {
 			s.String(t)
 		}
@@ -483,7 +507,7 @@ func encodeRing(s *stream.Encoder, r *ring) {
 		s.Varint(x.x.Time)
 		s.Varint(int64(x.x.Ordinal))
 		s.Varint(x.tick)
-	})
+	}
 }
 
 func decodeRing(d *stream.Decoder, r *ring) {

@@ -101,9 +101,18 @@ func firstDifference(a, b []string) string {
 
 // moveState gives the state of one pipeline to another with the same stateful operators.
 func moveState(from, to *stream.Pipeline) error {
+	return reload(to, from.Save)
+}
+
+// twinState gives a pipeline the state of a captured one.
+func twinState(c *stream.Capture, to *stream.Pipeline) error {
+	return reload(to, c.Write)
+}
+
+func reload(to *stream.Pipeline, write func(*stream.Encoder)) error {
 	var buf bytes.Buffer
 	s := stream.NewEncoder(&buf)
-	from.Save(s)
+	write(s)
 	if err := s.Flush(); err != nil {
 		return err
 	}

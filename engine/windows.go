@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"signalbox/engine/column"
 	"signalbox/engine/stream"
 )
@@ -13,19 +15,9 @@ var windowsSchema = &column.Schema{Name: "$windows", Time: 0, Fields: []column.F
 	{Name: "missing", Type: column.Of(column.String)}, {Name: "revisions", Type: column.Of(column.BigInt)},
 }}
 
-// windows lists the windows of a table, each with the agents that are not past it yet.
-func (e *Engine) windows(r *relation) (*column.Batch, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, name := range r.pipe.Sources() { // after a restore the pipeline has not heard of the agents yet
-		if s := e.cat.find(name); s != nil && s.certified {
-			r.pipe.Know(name, &s.agents)
-		}
-	}
-	list, ok := r.pipe.Windows()
-	if !ok {
-		return nil, false
-	}
+// windowRows lists the windows of a table, each with the agents that are not past it yet.
+func windowRows(p *stream.Pipeline) *column.Batch {
+	list, _ := p.Windows()
 	b := column.NewBatch(windowsSchema, len(list))
 	for i := range list {
 		w := &list[i]
@@ -35,7 +27,20 @@ func (e *Engine) windows(r *relation) (*column.Batch, bool) {
 		}
 		b.AppendRow(column.I64(w.Start), column.I64(w.End), column.Str(w.State), column.I64(int64(w.Rows)), complete, expected, missing, column.I64(int64(w.Revisions)))
 	}
-	return b, true
+	return b
+}
+
+// agentsBehind copies what is known of the agents behind the sources of a table.
+func (e *Engine) agentsBehind(r *relation) map[string]*stream.Agents {
+	out := map[string]*stream.Agents{}
+	for _, name := range r.pipe.Sources() { // after a restore the pipeline has not heard of the agents yet
+		if s := e.cat.find(name); s != nil && s.certified {
+			a := s.agents
+			a.Behind = slices.Clone(a.Behind)
+			out[name] = &a
+		}
+	}
+	return out
 }
 
 // MissingText names agents with the reason why they are behind, at most stream.MaxMissing of them.

@@ -15,12 +15,12 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"signalbox/core/catalog"
 	"signalbox/core/fsm"
 	"signalbox/core/ingest"
+	"signalbox/engine"
 	"signalbox/engine/alert"
 	"signalbox/engine/column"
 	"signalbox/engine/static"
@@ -31,19 +31,24 @@ const (
 	MaxQueryBytes  = 64 << 10
 	MaxApplyBytes  = 8 << 20
 	MaxUploadBytes = 256 << 20
+	MaxUploads     = 4 // at once; each is read and typed in memory
 	applyTimeout   = 30 * time.Second
-	uploadTimeout  = 5 * time.Minute
+	uploadTimeout  = 5 * time.Minute // once the body is there
 )
+
+var errUploads = errors.New("upload: too many uploads")
 
 // State answers queries on this node.
 type State interface {
-	Query(sql string) (*column.Batch, uint64, error)
+	Query(ctx context.Context, sql string, limits engine.QueryLimits) (*column.Batch, uint64, error)
 	Alerts(resolved int) (active, over []alert.Active, index uint64)
 }
 
-// Server serves the API. All fields are required except Page.
+// Server serves the API. All fields are required except Page and Hosts.
 type Server struct {
 	State   State
+	Queries *Queries
+	Hosts   *Hosts // nil = any name of this node is right, as with TLS, where a foreign name has no certificate
 	Catalog *catalog.Catalog
 	Status  func() Status
 	Events  *Events
@@ -51,14 +56,17 @@ type Server struct {
 	Metrics http.Handler
 	Ready   func() error // nil = this node can take readings and answer
 	Page    http.Handler // at "/"; nil = none
+
+	uploads chan struct{}
 }
 
 // Handler routes.
 func (s *Server) Handler() http.Handler {
+	s.uploads = make(chan struct{}, MaxUploads)
 	mux := http.NewServeMux()
 	mux.Handle("/v1/agent", s.Agents)
-	mux.HandleFunc("GET /v1/query", s.query)
-	mux.HandleFunc("POST /v1/query", s.query)
+	mux.HandleFunc("GET /v1/query", s.Queries.serve)
+	mux.HandleFunc("POST /v1/query", s.Queries.serve)
 	mux.HandleFunc("POST /v1/apply", s.apply)
 	mux.HandleFunc("POST /v1/agents/retire", s.retire)
 	mux.HandleFunc("POST /v1/tables/{name}", s.upload)
@@ -72,7 +80,10 @@ func (s *Server) Handler() http.Handler {
 	if s.Page != nil {
 		mux.Handle("/", s.Page)
 	}
-	return mux
+	if s.Hosts == nil {
+		return timely(mux)
+	}
+	return timely(s.Hosts.Handler(mux))
 }
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
@@ -89,6 +100,7 @@ func reply(w http.ResponseWriter, code int, v any) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout)) // a writer of a test may have none
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = w.Write(append(b, '\n'))
@@ -101,7 +113,10 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		code = http.StatusRequestEntityTooLarge
-	case errors.Is(err, ingest.ErrOverloaded):
+	case errors.Is(err, errSlow):
+		w.Header().Set("Connection", "close")
+		code = http.StatusRequestTimeout
+	case errors.Is(err, ingest.ErrOverloaded), errors.Is(err, errBusy), errors.Is(err, errUploads):
 		w.Header().Set("Retry-After", "1")
 		code = http.StatusTooManyRequests
 	case errors.Is(err, ingest.ErrNoLeader), errors.Is(err, ingest.ErrClosed):
@@ -125,51 +140,6 @@ func mayChange(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	return true
-}
-
-func (s *Server) query(w http.ResponseWriter, r *http.Request) {
-	text, err := queryText(w, r)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	rows, index, err := s.State.Query(text)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Signalbox-Index", fmt.Sprint(index))
-	_, _ = w.Write(appendRows(make([]byte, 0, 256+32*rows.Len), index, rows))
-}
-
-// queryText takes q= of a GET, and of a POST a JSON object {"query": "…"}, a form, or the text itself.
-func queryText(w http.ResponseWriter, r *http.Request) (string, error) {
-	text := r.URL.Query().Get("q")
-	if r.Method == http.MethodPost {
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxQueryBytes))
-		if err != nil {
-			return "", fmt.Errorf("query: %w", err)
-		}
-		text = string(body)
-		if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
-			var q struct {
-				Query string `json:"query"`
-			}
-			if err := json.Unmarshal(body, &q); err != nil {
-				return "", fmt.Errorf(`query: the body must be {"query": "SELECT …"}: %w`, err)
-			}
-			text = q.Query
-		}
-	}
-	if strings.TrimSpace(text) == "" {
-		return "", errors.New(`query: nothing asked: GET /v1/query?q=SELECT… or POST {"query": "SELECT …"}`)
-	}
-	if len(text) > MaxQueryBytes {
-		return "", fmt.Errorf("query: %d bytes, at most %d are allowed", len(text), MaxQueryBytes)
-	}
-	return text, nil
 }
 
 // ApplyRequest is the body of POST /v1/apply.
@@ -250,14 +220,40 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), uploadTimeout)
-	defer cancel()
-	loaded, err := s.Catalog.Upload(ctx, r.PathValue("name"), format, http.MaxBytesReader(w, r.Body, MaxUploadBytes))
+	select {
+	case s.uploads <- struct{}{}:
+		defer func() { <-s.uploads }()
+	default:
+		fail(w, fmt.Errorf("%w: %d are on their way (MaxUploads); try again", errUploads, MaxUploads))
+		return
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	body := &whole{r: http.MaxBytesReader(w, r.Body, MaxUploadBytes), then: func() {
+		late := time.AfterFunc(uploadTimeout, func() { cancel(fmt.Errorf("the table was not active within %s", uploadTimeout)) })
+		context.AfterFunc(ctx, func() { late.Stop() })
+	}}
+	loaded, err := s.Catalog.Upload(ctx, r.PathValue("name"), format, body)
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	reply(w, http.StatusOK, loaded)
+}
+
+// whole calls then once a body has been read to its end.
+type whole struct {
+	r    io.Reader
+	then func()
+}
+
+func (b *whole) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err == io.EOF && b.then != nil {
+		b.then()
+		b.then = nil
+	}
+	return n, err
 }
 
 func uploadFormat(r *http.Request) (static.Format, error) {

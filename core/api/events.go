@@ -10,6 +10,7 @@ import (
 
 	"signalbox/engine"
 	"signalbox/engine/alert"
+	"signalbox/sinks/row"
 )
 
 // Bounds of live events.
@@ -70,7 +71,7 @@ func (l *listener) change(index uint64, c *engine.Changes) {
 		return
 	}
 	b := strconv.AppendUint([]byte(`{"index":`), index, 10)
-	b = appendText(append(b, `,"table":`...), c.Table)
+	b = row.AppendString(append(b, `,"table":`...), c.Table)
 	b = strconv.AppendInt(append(b, `,"rows":`...), int64(c.Rows.Len), 10)
 	if l.table != "" && c.Rows.Len <= maxEventRows {
 		rows := appendRows(nil, index, c.Rows)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"signalbox/engine/alert"
+	"signalbox/sinks/row"
 )
 
 // Status is what GET /v1/status answers.
@@ -115,7 +116,7 @@ func Timestamp(us int64) string {
 	if us <= 0 {
 		return ""
 	}
-	return timestamp(us)
+	return row.Timestamp(us)
 }
 
 // Alert is one alert of GET /v1/alerts.

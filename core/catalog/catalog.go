@@ -154,7 +154,7 @@ func verdicts(e fsm.Engine, text string) ([]TableOutcome, error) {
 // new documents. It returns the verdicts for each document's tables.
 func (c *Catalog) check(docs []Document) ([][]TableOutcome, error) {
 	scripts, rules := c.State.Documents()
-	e := c.Engine.New(func(string) (*column.Batch, bool) { return nil, false })
+	e := c.Engine.New(nil)
 	for _, s := range scripts {
 		if err := e.Execute(s.Text); err != nil {
 			return nil, fmt.Errorf("catalog: script %s applied at entry %d no longer runs: %w", s.Name, s.Index, err)

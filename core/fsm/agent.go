@@ -11,7 +11,8 @@ import (
 // Replicated cursor of one agent.
 type agent struct {
 	name             string
-	ord              int // position in order of first contact
+	ord              int    // position in order of first contact
+	round            uint64 // of captures: a copy of an earlier round may be read by one, and is never written
 	install, session [16]byte
 	version          string
 	epoch, applied   uint64
@@ -44,11 +45,24 @@ type front struct {
 	max, low int64
 }
 
-func (s *state) agentNamed(name []byte) *agent { return s.agents[string(name)] }
+func (s *state) agentNamed(name []byte) *agent { return s.writable(s.agents[string(name)]) }
+
+// writable returns the agent that may be changed in this entry: a copy, when a capture may read the one that is there.
+// Whatever changes an agent gets it here. Nil stays nil.
+func (s *state) writable(a *agent) *agent {
+	if a == nil || a.round == s.round {
+		return a
+	}
+	c := *a
+	c.round = s.round
+	c.hashes, c.fronts = slices.Clone(a.hashes), slices.Clone(a.fronts) // written in place; all else is replaced
+	s.agents[c.name], s.order[c.ord] = &c, &c
+	return &c
+}
 
 func (s *state) newAgent(name string) *agent {
 	name = strings.Clone(name)
-	a := &agent{name: name, ord: len(s.order)}
+	a := &agent{name: name, ord: len(s.order), round: s.round}
 	s.agents[name] = a
 	s.order = append(s.order, a)
 	return a
@@ -59,7 +73,7 @@ func (s *state) grant(h *wire.Hello) Result {
 	if h.Agent == "" || len(h.Agent) > wire.MaxNameBytes {
 		return Result{Verdict: Refused, Reason: "an agent needs a name of 1 to 256 bytes"}
 	}
-	a := s.agents[h.Agent]
+	a := s.writable(s.agents[h.Agent])
 	switch {
 	case a == nil:
 		if len(s.order) >= s.maxAgents {
@@ -98,7 +112,7 @@ func (s *state) grant(h *wire.Hello) Result {
 // retire takes an agent out of those that are expected: nothing waits for what it has not sent, and windows that
 // lacked only its readings become final. Its cursor stays, so that nothing counts twice if it comes back after all.
 func (s *state) retire(name string) Result {
-	a := s.agents[name]
+	a := s.writable(s.agents[name])
 	switch {
 	case a == nil:
 		return Result{Verdict: Refused, Reason: fmt.Sprintf("there is no agent %q: signalbox agents lists them", name)}

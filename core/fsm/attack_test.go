@@ -225,7 +225,7 @@ type watched struct {
 	w watcher
 }
 
-func (w watcher) New(system func(string) (*column.Batch, bool)) fsm.Engine {
+func (w watcher) New(system []engine.SystemTable) fsm.Engine {
 	return watched{w.EngineFactory.New(system), w}
 }
 

@@ -79,7 +79,7 @@ func (m *Machine) batch(data []byte, poison bool) Result {
 	s.certify(a, body.Frontiers)
 	for _, g := range body.Gaps {
 		if len(s.gaps) == maxGaps {
-			s.gaps = append(s.gaps[:0], s.gaps[1:]...)
+			s.gaps = s.gaps[1:] // not moved: a capture may read them
 		}
 		s.gaps = append(s.gaps, AgentGap{Agent: a.name, At: s.time, Gap: g})
 	}

@@ -281,7 +281,7 @@ func sameKey(a, b, table string) bool {
 // certified compares what the last entry told with the agents' own ledgers: how many are past each window, and who is missing.
 func (f *fleet) certified(sent []fsm.Item) {
 	f.t.Helper()
-	rows, _, err := f.m.Query("SELECT start, end, state, agents_complete, agents_expected, missing FROM `load$windows`")
+	rows, _, err := f.m.Query(f.t.Context(), "SELECT start, end, state, agents_complete, agents_expected, missing FROM `load$windows`", engine.QueryLimits{})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -324,7 +324,7 @@ func (f *fleet) certified(sent []fsm.Item) {
 
 func (f *fleet) number(sql string) int64 {
 	f.t.Helper()
-	b, _, err := f.m.Query(sql)
+	b, _, err := f.m.Query(f.t.Context(), sql, engine.QueryLimits{})
 	if err != nil || b.Len != 1 {
 		f.t.Fatalf("%s: %v %v", sql, b, err)
 	}

@@ -22,7 +22,7 @@ type lyingEngine struct {
 	lied  *bool
 }
 
-func (f liar) New(system func(string) (*column.Batch, bool)) fsm.Engine {
+func (f liar) New(system []engine.SystemTable) fsm.Engine {
 	return lyingEngine{f.EngineFactory.New(system), f.after, new(bool)}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"signalbox/core/fsm"
 	"signalbox/edge/wire"
+	"signalbox/engine"
 	"signalbox/engine/column"
 	"signalbox/raftstore"
 )
@@ -40,7 +41,7 @@ func TestRowsOfTwoFramesInABatchKeepTheirIdentity(t *testing.T) {
 	if r := run(fsm.BatchItem(wire.BatchID{Agent: "a", Epoch: 1, Seq: 1}, wire.HashBody(body), body)); r[0].Verdict != fsm.Applied {
 		t.Fatalf("%+v", r)
 	}
-	rows, _, err := m.Query("SELECT n FROM seen ORDER BY n")
+	rows, _, err := m.Query(t.Context(), "SELECT n FROM seen ORDER BY n", engine.QueryLimits{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,6 @@ import (
 	"signalbox/core/outbox"
 	"signalbox/edge/wire"
 	"signalbox/engine"
-	"signalbox/engine/alert"
 	"signalbox/engine/column"
 	"signalbox/raftstore"
 	"signalbox/sinks"
@@ -33,11 +32,11 @@ type Engine interface {
 	LoadTable(name string, version uint64, rows *column.Batch) error
 	SetRules(files []Document) error // all rule files; replaces those before
 	Apply(*engine.Input) (*engine.Output, error)
-	Query(sql string) (*column.Batch, error)
+	Prepare(sql string) (*engine.Prepared, error) // beside Apply
+	View(*engine.Prepared) (*engine.View, error)
+	Alerts() *engine.AlertView
 	Tables() []engine.TableInfo
 	Counters() engine.Counters
-	ActiveAlerts() []alert.Active
-	ResolvedAlerts(n int) []alert.Active
 	Snapshot() (EngineSnapshot, error)
 }
 
@@ -46,8 +45,8 @@ type EngineSnapshot interface{ Write(io.Writer) error }
 
 // EngineFactory makes engines. System answers the names of system tables.
 type EngineFactory interface {
-	New(system func(name string) (*column.Batch, bool)) Engine
-	Restore(r io.Reader, system func(name string) (*column.Batch, bool)) (Engine, error)
+	New(system []engine.SystemTable) Engine
+	Restore(r io.Reader, system []engine.SystemTable) (Engine, error)
 }
 
 // Strikes remembers, across restarts of the process, the entries on which Apply panicked. When it forgets,
@@ -82,7 +81,7 @@ const DefaultMaxAgents = 100_000
 // Machine implements raftstore.StateMachine.
 type Machine struct {
 	opts Options
-	mu   sync.Mutex // Apply, Restore and queries take turns
+	mu   sync.Mutex // Apply, Restore and captures take turns
 	st   *state
 	dead error // after a panic nothing is applied any more
 
@@ -112,6 +111,7 @@ type state struct {
 	leader      string
 	agents      map[string]*agent
 	order       []*agent // by ord
+	round       uint64   // rises with every capture, see agent.round
 	streams     []certified
 	certSlot    int64
 	minima      []minimum
@@ -165,7 +165,7 @@ func New(opts Options) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	st.engine = opts.Engine.New(m.systemTable)
+	st.engine = opts.Engine.New(m.systemTables())
 	m.st = st
 	return m, nil
 }
@@ -295,7 +295,7 @@ func (m *Machine) account(out *engine.Output) {
 		if r := &out.Rejected[i]; r.Query == "" && r.Origin.Agent != "" {
 			s.counts.Applied--
 			s.counts.Rejected++
-			if a := s.agents[r.Origin.Agent]; a != nil {
+			if a := s.writable(s.agents[r.Origin.Agent]); a != nil {
 				a.counts.Applied--
 				a.counts.Rejected++
 			}
@@ -371,7 +371,7 @@ func (m *Machine) item(it Item, poison bool) Result {
 		if err != nil {
 			return refuse(err)
 		}
-		if a := s.agents[name]; a != nil {
+		if a := s.writable(s.agents[name]); a != nil {
 			return s.heartbeat(a, hb)
 		}
 		return Result{Verdict: Fenced}

@@ -278,7 +278,7 @@ type bomb struct {
 	on uint64
 }
 
-func (e explosive) New(system func(string) (*column.Batch, bool)) fsm.Engine {
+func (e explosive) New(system []engine.SystemTable) fsm.Engine {
 	return bomb{e.EngineFactory.New(system), e.on}
 }
 

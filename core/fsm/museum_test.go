@@ -10,7 +10,6 @@ import (
 	"signalbox/core/fsm"
 	"signalbox/edge/wire"
 	"signalbox/engine"
-	"signalbox/engine/column"
 	"signalbox/raftstore"
 )
 
@@ -55,7 +54,7 @@ type impureEngine struct {
 	plant func(*engine.Input)
 }
 
-func (f impure) New(system func(string) (*column.Batch, bool)) fsm.Engine {
+func (f impure) New(system []engine.SystemTable) fsm.Engine {
 	return impureEngine{f.EngineFactory.New(system), f.plant}
 }
 

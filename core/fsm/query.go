@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"context"
 	"math"
 
 	"signalbox/core/outbox"
@@ -10,41 +11,51 @@ import (
 	"signalbox/sinks"
 )
 
-// Query runs a read-only SELECT; index is the entry after which it was answered.
-func (m *Machine) Query(sql string) (rows *column.Batch, index uint64, err error) {
+// Query runs a read-only SELECT; index is the entry after which it was answered. Apply goes on meanwhile: it waits only
+// for the capture of what the query reads. The query ends with the cause of ctx when that is over.
+func (m *Machine) Query(ctx context.Context, sql string, limits engine.QueryLimits) (rows *column.Batch, index uint64, err error) {
+	m.mu.Lock()
+	e, index, dead := m.st.engine, m.st.index, m.dead
+	m.mu.Unlock()
+	if dead != nil {
+		return nil, 0, dead
+	}
+	p, err := e.Prepare(sql)
+	if err != nil {
+		return nil, index, err
+	}
+	v, index, err := m.view(p)
+	if err != nil {
+		return nil, index, err
+	}
+	defer v.Release()
+	limits.Interrupt = func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}
+	rows, err = v.Run(limits)
+	return rows, index, err
+}
+
+func (m *Machine) view(p *engine.Prepared) (*engine.View, uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.dead != nil {
 		return nil, 0, m.dead
 	}
-	b, err := m.st.engine.Query(sql)
-	if err != nil {
-		return nil, m.st.index, err
-	}
-	return detach(b), m.st.index, nil
-}
-
-// detach copies rows, so that they can be read while Apply goes on (dictionaries are shared and grow).
-func detach(b *column.Batch) *column.Batch {
-	out := &column.Batch{Schema: b.Schema, Cols: make([]*column.Column, len(b.Cols)), Len: b.Len}
-	for i, c := range b.Cols {
-		if c == nil {
-			continue
-		}
-		n := column.New(c.Type, b.Len)
-		for j := range b.Len {
-			n.Append(c.Datum(j))
-		}
-		out.Cols[i] = n
-	}
-	return out
+	v, err := m.st.engine.View(p)
+	return v, m.st.index, err
 }
 
 // Alerts lists the alerts that are pending, firing or without data, and the latest that are over.
 func (m *Machine) Alerts(resolved int) (active, over []alert.Active, index uint64) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.st.engine.ActiveAlerts(), m.st.engine.ResolvedAlerts(resolved), m.st.index
+	v, index := m.st.engine.Alerts(), m.st.index
+	m.mu.Unlock()
+	defer v.Release()
+	return v.Active(), v.Resolved(resolved), index
 }
 
 // Tables describes the catalog.
@@ -111,10 +122,10 @@ type StreamStatus struct {
 // Status describes the state.
 func (m *Machine) Status() Status {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.st
+	s := m.st.picture()
 	out := Status{Index: s.index, Term: s.term, Time: s.time, Tick: s.tick, Generation: s.generation, Group: s.group, Leader: s.leader,
-		Chain: s.chain, Diverged: m.diverged, Counters: s.counts, Engine: s.engine.Counters(), Outbox: s.outbox.Stats(), Cursors: s.outbox.Cursors()}
+		Chain: s.chain, Diverged: m.diverged, Counters: s.counts, Engine: m.st.engine.Counters(), Outbox: m.st.outbox.Stats(), Cursors: m.st.outbox.Cursors()}
+	m.mu.Unlock()
 	for _, a := range s.order {
 		out.Agents = append(out.Agents, s.agentStatus(a))
 	}
@@ -161,18 +172,19 @@ func (m *Machine) Diverged() string {
 	return m.diverged
 }
 
-// systemTable answers the engine's question for tables that only the core knows. It is called under mu.
-func (m *Machine) systemTable(name string) (*column.Batch, bool) {
-	if m.st == nil {
-		return nil, false
+// systemTables are the tables that only the core knows. They are captured under mu.
+func (m *Machine) systemTables() []engine.SystemTable {
+	table := func(schema *column.Schema, rows func(s *state, b *column.Batch)) engine.SystemTable {
+		return engine.SystemTable{Schema: schema, Capture: func() func() *column.Batch {
+			p := m.st.picture()
+			return func() *column.Batch {
+				b := column.NewBatch(schema, 0)
+				rows(p, b)
+				return b
+			}
+		}}
 	}
-	switch name {
-	case "agents$status":
-		return m.agentsTable(), true
-	case "agents$gaps":
-		return m.gapsTable(), true
-	}
-	return nil, false
+	return []engine.SystemTable{table(agentsSchema(), (*state).agentRows), table(gapsSchema(), (*state).gapRows)}
 }
 
 func systemSchema(name string, fields ...any) *column.Schema {
@@ -183,31 +195,35 @@ func systemSchema(name string, fields ...any) *column.Schema {
 	return s
 }
 
-func (m *Machine) agentsTable() *column.Batch {
-	b := column.NewBatch(systemSchema("agents$status", "agent", column.String, "version", column.String, "epoch", column.BigInt,
+func agentsSchema() *column.Schema {
+	return systemSchema("agents$status", "agent", column.String, "version", column.String, "epoch", column.BigInt,
 		"applied_seq", column.BigInt, "standing", column.String, "seen", column.Timestamp, "frontier", column.Timestamp,
 		"low_water", column.Timestamp, "waiting", column.BigInt, "received", column.BigInt, "applied", column.BigInt,
 		"duplicate", column.BigInt, "rejected", column.BigInt, "edge_received", column.BigInt, "edge_rejected", column.BigInt,
-		"edge_dropped", column.BigInt), len(m.st.order))
-	count := func(v uint64) column.Datum { return column.I64(int64(v)) }
-	for _, a := range m.st.order {
-		s := m.st.agentStatus(a)
-		if s.Standing == "" {
-			s.Standing = "live"
-		}
-		b.AppendRow(column.Str(s.Agent), column.Str(s.Version), count(s.Epoch), count(s.AppliedSeq), column.Str(s.Standing),
-			column.I64(s.Seen), column.I64(s.Frontier), column.I64(s.LowWater), count(s.Waiting), count(s.Received), count(s.Applied),
-			count(s.Duplicate), count(s.Rejected), count(s.EdgeReceived), count(s.EdgeRejected), count(s.EdgeDropped))
-	}
-	return b
+		"edge_dropped", column.BigInt)
 }
 
-func (m *Machine) gapsTable() *column.Batch {
-	b := column.NewBatch(systemSchema("agents$gaps", "agent", column.String, "stream", column.String, "from", column.Timestamp,
-		"to", column.Timestamp, "readings", column.BigInt, "reason", column.String, "told", column.Timestamp), len(m.st.gaps))
-	for _, g := range m.st.gaps {
+func (s *state) agentRows(b *column.Batch) {
+	count := func(v uint64) column.Datum { return column.I64(int64(v)) }
+	for _, a := range s.order {
+		st := s.agentStatus(a)
+		if st.Standing == "" {
+			st.Standing = "live"
+		}
+		b.AppendRow(column.Str(st.Agent), column.Str(st.Version), count(st.Epoch), count(st.AppliedSeq), column.Str(st.Standing),
+			column.I64(st.Seen), column.I64(st.Frontier), column.I64(st.LowWater), count(st.Waiting), count(st.Received), count(st.Applied),
+			count(st.Duplicate), count(st.Rejected), count(st.EdgeReceived), count(st.EdgeRejected), count(st.EdgeDropped))
+	}
+}
+
+func gapsSchema() *column.Schema {
+	return systemSchema("agents$gaps", "agent", column.String, "stream", column.String, "from", column.Timestamp,
+		"to", column.Timestamp, "readings", column.BigInt, "reason", column.String, "told", column.Timestamp)
+}
+
+func (s *state) gapRows(b *column.Batch) {
+	for _, g := range s.gaps {
 		b.AppendRow(column.Str(g.Agent), column.Str(g.Stream), column.I64(column.FloorMicros(g.From)), column.I64(column.FloorMicros(g.To)),
 			column.I64(int64(g.Readings)), column.Str(g.Reason), column.I64(g.At))
 	}
-	return b
 }

@@ -6,21 +6,20 @@ import (
 
 	"signalbox/engine"
 	"signalbox/engine/alert"
-	"signalbox/engine/column"
 )
 
 // RealEngine makes engines of package engine. Options decide results: equal on all nodes.
 type RealEngine struct{ Options engine.Options }
 
 // New implements EngineFactory.
-func (f RealEngine) New(system func(string) (*column.Batch, bool)) Engine {
+func (f RealEngine) New(system []engine.SystemTable) Engine {
 	opt := f.Options
 	opt.System = system
 	return realEngine{engine.New(opt)}
 }
 
 // Restore implements EngineFactory.
-func (f RealEngine) Restore(r io.Reader, system func(string) (*column.Batch, bool)) (Engine, error) {
+func (f RealEngine) Restore(r io.Reader, system []engine.SystemTable) (Engine, error) {
 	opt := f.Options
 	opt.System = system
 	e, err := engine.Restore(r, opt)

@@ -25,9 +25,9 @@ const (
 )
 
 type frozen struct {
-	meta   [][]byte // pieces; those of uploads are only referred to
-	outbox *outbox.Frozen
-	engine EngineSnapshot
+	picture *state
+	outbox  *outbox.Frozen
+	engine  EngineSnapshot
 }
 
 // Snapshot implements raftstore.StateMachine.
@@ -41,20 +41,35 @@ func (m *Machine) Snapshot() (raftstore.Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fsm: snapshot of the engine: %w", err)
 	}
-	return &frozen{meta: m.st.encode(), outbox: m.st.outbox.Freeze(), engine: e}, nil
+	return &frozen{picture: m.st.picture(), outbox: m.st.outbox.Freeze(), engine: e}, nil
+}
+
+// picture is the state beside engine and outbox as it is now. It costs a list of the agents and may be read while
+// Apply goes on: an agent is copied before it is changed, everything else in it is copied here or only replaced.
+func (s *state) picture() *state {
+	p := *s
+	s.round++
+	p.order, p.streams = slices.Clone(s.order), slices.Clone(s.streams)
+	p.scripts, p.rules = slices.Clone(s.scripts), slices.Clone(s.rules)
+	p.uploads = slices.Clone(s.uploads)
+	for i := range p.uploads {
+		p.uploads[i].parts = slices.Clone(p.uploads[i].parts)
+	}
+	p.agents, p.minima, p.arena, p.engine, p.outbox, p.notice = nil, nil, nil, nil, nil, nil
+	return &p
 }
 
 // Write implements raftstore.Snapshot.
 func (f *frozen) Write(w io.Writer) error {
 	bw := bufio.NewWriterSize(w, snapshotChunk)
-	n := 0
-	for _, p := range f.meta {
+	n, meta := 0, f.picture.encode()
+	for _, p := range meta {
 		n += len(p)
 	}
 	if _, err := bw.Write(binary.LittleEndian.AppendUint64(nil, uint64(n))); err != nil {
 		return err
 	}
-	for _, p := range f.meta {
+	for _, p := range meta {
 		if _, err := bw.Write(p); err != nil {
 			return err
 		}
@@ -124,7 +139,7 @@ func (m *Machine) readState(r io.Reader) (*state, error) {
 	if err := st.outbox.Load(r); err != nil {
 		return nil, err
 	}
-	st.engine, err = m.opts.Engine.Restore(r, m.systemTable)
+	st.engine, err = m.opts.Engine.Restore(r, m.systemTables())
 	return st, err
 }
 

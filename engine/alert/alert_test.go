@@ -405,7 +405,7 @@ func TestSnapshotDamage(t *testing.T) {
 			c[n] ^= 1 << bit
 			if s, err := DecodeSet(c, Options{}); err == nil {
 				s.Advance(1 << 40)
-				s.Table()
+				s.now(func(c *Capture) { c.Table() })
 			}
 		}
 	}

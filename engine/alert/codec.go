@@ -9,30 +9,9 @@ import (
 // snapshotVersion is the first byte of an encoded Set.
 const snapshotVersion = 1
 
-// Encode appends the rules and their state to dst. Equal states give equal bytes.
+// Encode is Capture.Encode of this moment.
 func (s *Set) Encode(dst []byte) []byte {
-	dst = append(dst, snapshotVersion)
-	dst = binary.AppendUvarint(dst, uint64(len(s.rules)))
-	for _, r := range s.rules {
-		dst = appendRule(dst, r.c.Rule)
-		dst = binary.AppendVarint(dst, r.clock)
-		dst = binary.AppendUvarint(dst, uint64(len(r.keys)))
-		for k := range r.keys {
-			key := &r.keys[k]
-			dst = appendString(dst, r.packed[k])
-			dst = appendMachine(dst, &key.machine)
-			dst = binary.AppendUvarint(dst, key.seq)
-			dst = appendFlag(dst, key.text >= 0)
-			if key.text >= 0 {
-				dst = appendTexts(dst, &r.texts[key.text])
-			}
-			dst = appendFlag(dst, key.past >= 0)
-			if key.past >= 0 {
-				dst = appendMachine(dst, &r.pasts[key.past].machine)
-				dst = appendTexts(dst, &r.pasts[key.past].texts)
-			}
-		}
-	}
+	s.now(func(c *Capture) { dst = c.Encode(dst) })
 	return dst
 }
 

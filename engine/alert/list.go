@@ -23,39 +23,44 @@ type Active struct {
 }
 
 // Active lists the alerts that are pending, firing or without data, in order of rule and id.
-// It changes nothing.
-func (s *Set) Active() []Active {
-	return s.list(func(told phase) bool { return told != inactive && told != resolved })
+func (c *Capture) Active() []Active {
+	return c.list(func(told phase) bool { return told != inactive && told != resolved })
 }
 
-// Resolved lists at most n alerts whose last transition was that they are over, the
-// latest first. It changes nothing.
-func (s *Set) Resolved(n int) []Active {
-	out := s.list(func(told phase) bool { return told == resolved })
+// Resolved lists at most n alerts whose last transition was that they are over, the latest first.
+func (c *Capture) Resolved(n int) []Active {
+	out := c.list(func(told phase) bool { return told == resolved })
 	slices.SortStableFunc(out, func(a, b Active) int { return cmp.Compare(b.Since, a.Since) })
 	return out[:min(n, len(out))]
 }
 
-func (s *Set) list(wanted func(told phase) bool) []Active {
+func (c *Capture) list(wanted func(told phase) bool) []Active {
 	var out []Active
-	for _, r := range s.rules {
+	for _, r := range c.rules {
 		from := len(out)
-		for k := range r.keys {
-			key := &r.keys[k]
-			if !wanted(key.told) {
-				continue
+		r.each(c.lock, func(packed string, x *keyState) {
+			if !wanted(x.told) {
+				return
 			}
-			a := Active{ID: r.id(int32(k)), Group: r.c.Group, Rule: r.c.Name, State: phaseStates[key.told], Episode: key.episode, Since: key.at, Last: key.last, Seq: key.seq}
-			var tx texts
-			if key.text >= 0 {
-				tx = r.texts[key.text]
-			}
-			a.Value = tx.value
-			a.Labels, a.Annotations = r.labels(int32(k), &tx)
+			a := Active{ID: r.c.id(packed), Group: r.c.Group, Rule: r.c.Name, State: phaseStates[x.told], Episode: x.episode, Since: x.at, Last: x.last, Seq: x.seq}
+			a.Value = x.text.value
+			a.Labels, a.Annotations = r.c.expand(packed, &x.text)
 			out = append(out, a)
-		}
+		})
 		slices.SortFunc(out[from:], func(a, b Active) int { return strings.Compare(a.ID, b.ID) })
 	}
+	return out
+}
+
+// Active is Capture.Active of this moment.
+func (s *Set) Active() (out []Active) {
+	s.now(func(c *Capture) { out = c.Active() })
+	return out
+}
+
+// Resolved is Capture.Resolved of this moment.
+func (s *Set) Resolved(n int) (out []Active) {
+	s.now(func(c *Capture) { out = c.Resolved(n) })
 	return out
 }
 
@@ -69,8 +74,8 @@ func Schema() *column.Schema {
 }
 
 // Table is Active as rows, for queries.
-func (s *Set) Table() *column.Batch {
-	list := s.Active()
+func (c *Capture) Table() *column.Batch {
+	list := c.Active()
 	b := column.NewBatch(Schema(), len(list))
 	for _, a := range list {
 		last := column.I64(a.Last)

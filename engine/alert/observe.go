@@ -80,6 +80,9 @@ func (s *Set) Observe(rule int, rows *column.Batch, obs Observation) []Transitio
 				continue
 			}
 		}
+		if r.caps != nil {
+			r.changing(k)
+		}
 		key, t := &r.keys[k], v.time.I64[i]
 		if obs.Replayed || t < oldest {
 			s.history(r, k, &v, i)

@@ -95,6 +95,7 @@ func (s *Set) Replace(rules []Rule, at int64) ([]Transition, error) {
 	}
 	s.out = nil
 	for _, old := range s.rules {
+		old.disown()
 		i := slices.IndexFunc(next.rules, func(r *ruleState) bool { return r.c.Group == old.c.Group && r.c.Name == old.c.Name })
 		if i >= 0 && slices.Equal(next.rules[i].c.by, old.c.by) {
 			next.rules[i].adopt(old)
@@ -155,6 +156,7 @@ type ruleState struct {
 	clock  int64
 	active int
 	cache  codeCache
+	caps   []*ruleCapture // what must see keys before they change
 }
 
 func newRuleState(c *compiled) *ruleState {
@@ -210,6 +212,7 @@ func (r *ruleState) evict() int {
 		return int(a - b)
 	})
 	drop := idle[:min(len(idle), len(r.keys)/4+1)]
+	r.disown()
 	gone := make([]bool, len(r.keys))
 	for _, k := range drop {
 		gone[k] = true
@@ -261,7 +264,7 @@ func (s *Set) tell(r *ruleState, k int32, m *machine, at int64, historical bool)
 	key := &r.keys[k]
 	m.at = max(m.at, at)
 	key.seq++
-	tr := Transition{ID: r.id(k), Episode: m.episode, Seq: key.seq, Group: r.c.Group, Rule: r.c.Name,
+	tr := Transition{ID: r.c.id(r.packed[k]), Episode: m.episode, Seq: key.seq, Group: r.c.Group, Rule: r.c.Name,
 		From: phaseStates[m.told], To: phaseStates[m.state], At: m.at, Historical: historical}
 	if !historical {
 		was, is := wasActive(m), m.active()
@@ -278,7 +281,7 @@ func (s *Set) tell(r *ruleState, k int32, m *machine, at int64, historical bool)
 		tx = r.text(k)
 	}
 	tr.Value = tx.value
-	tr.Labels, tr.Annotations = r.labels(k, tx)
+	tr.Labels, tr.Annotations = r.c.expand(r.packed[k], tx)
 	m.told = m.state
 	s.out = append(s.out, tr)
 }
@@ -292,13 +295,13 @@ func wasActive(m *machine) bool {
 }
 
 // id is the hex of hash(group, rule, by values sorted by label).
-func (r *ruleState) id(k int32) string {
+func (c *compiled) id(packed string) string {
 	var b []byte
-	for _, s := range [...]string{r.c.Group, r.c.Name} {
+	for _, s := range [...]string{c.Group, c.Name} {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
-	values := r.byLabels(k)
+	values := c.byLabels(packed)
 	for _, l := range values {
 		b = binary.AppendUvarint(b, uint64(len(l.Name)))
 		b = append(b, l.Name...)
@@ -309,11 +312,10 @@ func (r *ruleState) id(k int32) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// byLabels returns the by columns of a key as labels, sorted by name. NULL is the empty label.
-func (r *ruleState) byLabels(k int32) []Label {
-	out := make([]Label, 0, len(r.c.by)+len(r.c.labels))
-	rest := r.packed[k]
-	for _, name := range r.c.by {
+// byLabels returns the by columns of a packed key as labels, sorted by name. NULL is the empty label.
+func (c *compiled) byLabels(rest string) []Label {
+	out := make([]Label, 0, len(c.by)+len(c.labels))
+	for _, name := range c.by {
 		n, w := binary.Uvarint([]byte(rest[:min(len(rest), binary.MaxVarintLen64)]))
 		rest = rest[w:]
 		if n == 0 { // NULL
@@ -327,26 +329,26 @@ func (r *ruleState) byLabels(k int32) []Label {
 	return out
 }
 
-// labels expands the labels and annotations of an alert.
-func (r *ruleState) labels(k int32, tx *texts) (labels, annotations []Label) {
-	labels = r.byLabels(k)
+// expand makes the labels and annotations of an alert.
+func (c *compiled) expand(packed string, tx *texts) (labels, annotations []Label) {
+	labels = c.byLabels(packed)
 	seen := map[string]string{}
 	for _, l := range labels {
 		seen[l.Name] = l.Value
 	}
-	for i, name := range r.c.extra {
+	for i, name := range c.extra {
 		if i < len(tx.extra) {
 			seen[name] = tx.extra[i]
 		}
 	}
 	d := newData(seen, tx.value)
 	var own []Label
-	for i, l := range r.c.Labels {
-		own = append(own, Label{l.Name, run(r.c.labels[i], l.Value, d)})
+	for i, l := range c.Labels {
+		own = append(own, Label{l.Name, run(c.labels[i], l.Value, d)})
 	}
 	labels = overlay(labels, own)
-	for i, l := range r.c.Annotations {
-		annotations = append(annotations, Label{l.Name, run(r.c.annotations[i], l.Value, d)})
+	for i, l := range c.Annotations {
+		annotations = append(annotations, Label{l.Name, run(c.annotations[i], l.Value, d)})
 	}
 	return labels, annotations
 }
@@ -438,6 +440,7 @@ func (s *Set) advance(r *ruleState, clock int64) {
 		if key.queued != t.at {
 			continue // an earlier entry has been looked at since
 		}
+		r.changing(t.k)
 		key.queued = never
 		for key.due < r.clock {
 			at := key.elapse(r.w)

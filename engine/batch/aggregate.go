@@ -14,9 +14,9 @@ func (x *run) aggregate(n *plan.Aggregate, in *column.Batch) (*column.Batch, err
 		return nil, err
 	}
 	if n.Kind == plan.SessionWindow && n.Window >= 0 {
-		cols[n.Window] = mergeSessions(cols, n.Window, in.Len)
+		cols[n.Window] = x.mergeSessions(cols, n.Window, in.Len)
 	}
-	g := newGrouper()
+	g := x.grouper()
 	groups := make([]int32, in.Len)
 	for i := range groups {
 		groups[i] = g.id(cols, i)
@@ -41,6 +41,21 @@ func (x *run) aggregate(n *plan.Aggregate, in *column.Batch) (*column.Batch, err
 
 // fold computes one aggregate for all groups.
 func (x *run) fold(call *plan.AggCall, in *column.Batch, groups []int32, count int) (*column.Column, error) {
+	acc := call.Func.New()
+	acc.Grow(count)
+	err := x.pieces(in, func(piece *column.Batch, from int) error {
+		before := int64(acc.Bytes())
+		err := x.foldPiece(call, acc, piece, groups[from:from+piece.Len])
+		x.guard.hold(int64(acc.Bytes()) - before)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return values1(acc, call.Func, count)
+}
+
+func (x *run) foldPiece(call *plan.AggCall, acc agg.Accumulator, in *column.Batch, groups []int32) error {
 	ctx := new(expr.Context)
 	var sel []int32
 	if call.Filter != nil {
@@ -53,20 +68,16 @@ func (x *run) fold(call *plan.AggCall, in *column.Batch, groups []int32, count i
 	if len(ctx.Errors) > 0 {
 		keep, err := x.refuse(ctx, in)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		sel = intersect(sel, keep)
 	}
-	acc := call.Func.New()
-	acc.Grow(count)
 	add := new(expr.Context)
 	if in.Len > 0 && (sel == nil || len(sel) > 0) {
 		acc.Add(add, selected(groups, sel), args, sel)
 	}
-	if _, err := x.refuse(add, in); err != nil {
-		return nil, err
-	}
-	return values1(acc, call.Func, count)
+	_, err := x.refuse(add, in)
+	return err
 }
 
 // selected gives the groups in the order of sel: Accumulator.Add pairs them.
@@ -110,17 +121,17 @@ func intersect(sel, keep []int32) []int32 {
 
 // mergeSessions replaces the window of each row by its merged session: windows
 // of one key that overlap or touch become one.
-func mergeSessions(cols []*column.Column, window, n int) *column.Column {
+func (x *run) mergeSessions(cols []*column.Column, window, n int) *column.Column {
 	others := make([]*column.Column, 0, len(cols)-1)
 	others = append(append(others, cols[:window]...), cols[window+1:]...)
-	g := newGrouper()
+	g := x.grouper()
 	byKey := make([]int32, n)
 	for i := range n {
 		byKey[i] = g.id(others, i)
 	}
 	win := cols[window]
 	rows := ordinals(n)
-	sortRowsBy(rows, func(a, b int32) int {
+	x.sortRowsBy(rows, func(a, b int32) int {
 		if byKey[a] != byKey[b] {
 			return int(byKey[a]) - int(byKey[b])
 		}

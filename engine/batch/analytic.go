@@ -16,6 +16,7 @@ type partition struct {
 	keys []*column.Column // the sort keys of all rows
 	// peer[i] is the first and end[i] the position after the last row that ties with position i.
 	peer, end []int
+	guard     *guard
 }
 
 // analytic appends the results of functions over ordered partitions.
@@ -30,7 +31,7 @@ func (x *run) analytic(n *plan.Analytic, in *column.Batch) (*column.Batch, error
 		return nil, err
 	}
 	keys := cols[len(n.Partition) : len(n.Partition)+len(n.Order)]
-	parts := split(n, cols[:len(n.Partition)], keys, in.Len)
+	parts := x.split(n, cols[:len(n.Partition)], keys, in.Len)
 	args := cols[len(n.Partition)+len(n.Order):]
 	var more []*column.Column
 	for i := range n.Calls {
@@ -49,18 +50,18 @@ func (x *run) analytic(n *plan.Analytic, in *column.Batch) (*column.Batch, error
 }
 
 // split sorts the rows of each partition and finds the rows that tie.
-func split(n *plan.Analytic, by, keys []*column.Column, rows int) []*partition {
-	g := newGrouper()
+func (x *run) split(n *plan.Analytic, by, keys []*column.Column, rows int) []*partition {
+	g := x.grouper()
 	var parts []*partition
 	for i := range rows {
 		id := int(g.id(by, i))
 		if id == len(parts) {
-			parts = append(parts, &partition{n: n, keys: keys})
+			parts = append(parts, &partition{n: n, keys: keys, guard: x.guard})
 		}
 		parts[id].rows = append(parts[id].rows, int32(i))
 	}
 	for _, p := range parts {
-		sortRows(p.rows, n.Order, keys)
+		x.sortRows(p.rows, n.Order, keys)
 		p.peer, p.end = make([]int, len(p.rows)), make([]int, len(p.rows))
 		for i := range p.rows {
 			if i > 0 && compareKeys(n.Order, keys, int(p.rows[i-1]), int(p.rows[i])) == 0 {
@@ -171,6 +172,7 @@ func (p *partition) offset(i, off int64, skipNulls bool, v *column.Column) int {
 		step, off = -1, -off
 	}
 	for at := i + step; at >= 0 && at < n; at += step {
+		p.guard.poll()
 		if v.IsNull(int(p.rows[at])) {
 			continue
 		}
@@ -188,6 +190,7 @@ func (p *partition) nth(c *plan.AnalyticCall, args []*column.Column, out *column
 		want := args[1].I64[r]
 		d := column.NullDatum
 		for at := from; at < to; at++ {
+			p.guard.poll()
 			if c.IgnoreNulls && args[0].IsNull(int(p.rows[at])) {
 				continue
 			}
@@ -208,6 +211,7 @@ func (x *run) overFrame(c *plan.AnalyticCall, p *partition, args []*column.Colum
 	tmp := column.New(c.Type, 1)
 	haveFrom, haveTo := 0, 0
 	for i, r := range p.rows {
+		x.guard.poll()
 		from, to := p.frame(&c.Frame, i)
 		if from != haveFrom || to < haveTo {
 			acc.Clear(0)
@@ -229,10 +233,15 @@ func (x *run) overFrame(c *plan.AnalyticCall, p *partition, args []*column.Colum
 }
 
 func (x *run) addRows(acc agg.Accumulator, rows, zeros []int32, args []*column.Column) error {
-	ctx := new(expr.Context)
-	acc.Add(ctx, zeros[:len(rows)], args, rows)
-	if len(ctx.Errors) > 0 && x.opt.Strict {
-		return ctx.Errors[0].Err
+	for len(rows) > 0 {
+		x.guard.ask()
+		n := min(len(rows), evalRows)
+		ctx := new(expr.Context)
+		acc.Add(ctx, zeros[:n], args, rows[:n])
+		if len(ctx.Errors) > 0 && x.opt.Strict {
+			return ctx.Errors[0].Err
+		}
+		rows = rows[n:]
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (x *run) apply(n *plan.Join, left *column.Batch) (*column.Batch, error) {
 	for i, p := range n.Params {
 		around[i] = left.Cols[p.Column]
 	}
-	groups := groupRows(around, left.Len)
+	groups := x.groupRows(around, left.Len)
 	if len(groups)*below > MaxNested {
 		return nil, &expr.Error{Phase: expr.Runtime, Condition: "QUERY_TOO_LARGE", SQLState: "54000",
 			Message: fmt.Sprintf("a sub-query is computed anew for %d rows and reads %d rows each time, more than %d in all; compare with = so that it becomes a join, or filter first", len(groups), below, MaxNested)}
@@ -44,6 +44,7 @@ func (x *run) apply(n *plan.Join, left *column.Batch) (*column.Batch, error) {
 		for k, c := range around {
 			values[k] = c.Datum(int(rows[0]))
 		}
+		before := x.guard.bytes
 		in, err := x.node(plan.WithOuter(right, n.Params, values))
 		if err != nil {
 			return nil, err
@@ -51,6 +52,7 @@ func (x *run) apply(n *plan.Join, left *column.Batch) (*column.Batch, error) {
 		if outs[i], err = x.joinRows(n, take(left, rows), in); err != nil {
 			return nil, err
 		}
+		x.guard.now(before, outs[i])
 		total += outs[i].Len
 		if err := x.bound(total); err != nil {
 			return nil, err
@@ -60,8 +62,8 @@ func (x *run) apply(n *plan.Join, left *column.Batch) (*column.Batch, error) {
 }
 
 // groupRows lists the rows of each distinct key, in the order of their first rows.
-func groupRows(cols []*column.Column, n int) [][]int32 {
-	g := newGrouper()
+func (x *run) groupRows(cols []*column.Column, n int) [][]int32 {
+	g := x.grouper()
 	var out [][]int32
 	for i := range n {
 		id := int(g.id(cols, i))

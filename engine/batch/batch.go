@@ -28,6 +28,10 @@ type Options struct {
 	Refused func(rows *column.Batch, row int, err *expr.Error)
 	// MaxRows is the most rows one operator may produce, 0 = DefaultMaxRows.
 	MaxRows int
+	// MaxBytes is the most memory that the operators at work may hold together, estimated, 0 = no bound.
+	MaxBytes int64
+	// Interrupt is asked now and then; its error ends the run. May be nil.
+	Interrupt func() error
 }
 
 // Source gives the batches of a scan; columns that are not in scan.Columns may be nil.
@@ -39,11 +43,12 @@ func Run(q *plan.Query, source Source, opt Options) (*column.Batch, error) {
 }
 
 // RunNode computes the rows of one operator.
-func RunNode(n plan.Node, source Source, opt Options) (*column.Batch, error) {
+func RunNode(n plan.Node, source Source, opt Options) (out *column.Batch, err error) {
 	if opt.MaxRows <= 0 {
 		opt.MaxRows = DefaultMaxRows
 	}
-	x := &run{source: source, opt: opt}
+	x := &run{source: source, opt: opt, guard: &guard{interrupt: opt.Interrupt, max: opt.MaxBytes}}
+	defer caught(&err)
 	return x.node(n)
 }
 
@@ -51,16 +56,24 @@ func RunNode(n plan.Node, source Source, opt Options) (*column.Batch, error) {
 type run struct {
 	source Source
 	opt    Options
+	guard  *guard
 	steps  map[*plan.StepRows]*column.Batch // of the recursions that are going on
 }
 
 func (x *run) node(n plan.Node) (*column.Batch, error) {
+	x.guard.ask()
+	before := x.guard.bytes
 	out, err := x.operator(n)
 	if err != nil {
 		return nil, err
 	}
 	if err := x.bound(out.Len); err != nil {
 		return nil, err
+	}
+	switch n.(type) {
+	case *held, *plan.StepRows: // counted where they were made
+	default:
+		x.guard.now(before, out)
 	}
 	return out, nil
 }
@@ -100,7 +113,7 @@ func (x *run) unary(n plan.Node, in *column.Batch) (*column.Batch, error) {
 	case *plan.Watermark:
 		return x.watermark(n, in)
 	case *plan.Dedup:
-		return dedup(n, in), nil
+		return x.dedup(n, in), nil
 	case *plan.Filter:
 		return x.filter(n, in)
 	case *plan.Project:
@@ -118,7 +131,7 @@ func (x *run) unary(n plan.Node, in *column.Batch) (*column.Batch, error) {
 	case *plan.Single:
 		return single(in)
 	case *plan.Distinct:
-		return distinct(in), nil
+		return x.distinct(in), nil
 	case *plan.Analytic:
 		return x.analytic(n, in)
 	}
@@ -139,30 +152,9 @@ func (x *run) scan(n *plan.Scan) (*column.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return concat(n.Out, in), nil
-}
-
-// eval computes expressions over in. The second result is in, or what is left
-// of it (with the columns cut to fit) when rows failed and the run goes on.
-func (x *run) eval(in *column.Batch, es []expr.Expr) ([]*column.Column, *column.Batch, error) {
-	ctx := new(expr.Context) // never reset: the columns stay valid as long as they are used
-	cols := make([]*column.Column, len(es))
-	for i, e := range es {
-		if e != nil {
-			cols[i] = e.Eval(ctx, in, nil)
-		}
-	}
-	if len(ctx.Errors) == 0 {
-		return cols, in, nil
-	}
-	keep, err := x.refuse(ctx, in)
-	if err != nil {
-		return nil, nil, err
-	}
-	for i, c := range cols {
-		cols[i] = gather(c, keep)
-	}
-	return cols, take(in, keep), nil
+	out := concat(n.Out, in)
+	x.guard.know(out)
+	return out, nil
 }
 
 // refuse reports the rows that failed and returns the others, or the error of a strict run.

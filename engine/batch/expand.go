@@ -19,6 +19,7 @@ func (x *run) explode(n *plan.Explode, in *column.Batch) (*column.Batch, error) 
 	}
 	var rows []int32
 	for i := range in.Len {
+		x.guard.poll()
 		elems := elements(cols[0].Type, cols[0].Datum(i))
 		if len(elems) == 0 && n.Outer {
 			rows = append(rows, int32(i))
@@ -30,11 +31,12 @@ func (x *run) explode(n *plan.Explode, in *column.Batch) (*column.Batch, error) 
 			rows = append(rows, int32(i))
 			appendElement(n, more, at, e)
 		}
+		x.guard.rows(len(elems), more)
 		if err := x.bound(len(rows)); err != nil {
 			return nil, err
 		}
 	}
-	return withColumns(n.Out, take(in, rows), more...), nil
+	return withColumns(n.Out, x.take(in, rows), more...), nil
 }
 
 // elements lists the elements of an array, or the (key, value) pairs of a map.
@@ -95,12 +97,14 @@ func (x *run) timeAssign(n *plan.TimeAssign, in *column.Batch) (*column.Batch, e
 		for start := lastStart(t, n.Slide, n.Start); start > t-n.Size; start -= n.Slide {
 			rows = append(rows, int32(i))
 			win.Append(span(start, start+n.Size))
-		}
-		if err := x.bound(len(rows)); err != nil {
-			return nil, err
+			x.guard.poll()
+			x.guard.hold(3*datumBytes + 4)
+			if err := x.bound(len(rows)); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return withColumns(n.Out, take(in, rows), win), nil
+	return withColumns(n.Out, x.take(in, rows), win), nil
 }
 
 // lastStart is the start of the latest window that a time is in.

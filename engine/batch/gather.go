@@ -57,6 +57,12 @@ func take(b *column.Batch, rows []int32) *column.Batch {
 	return out
 }
 
+// take notes the memory before it is taken.
+func (x *run) take(b *column.Batch, rows []int32) *column.Batch {
+	x.guard.rows(len(rows), b.Cols)
+	return take(b, rows)
+}
+
 // concat puts batches of one layout behind each other.
 func concat(s *column.Schema, in []*column.Batch) *column.Batch {
 	if len(in) == 1 {

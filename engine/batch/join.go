@@ -60,7 +60,7 @@ func (x *run) joinRows(n *plan.Join, left, right *column.Batch) (*column.Batch, 
 
 // match finds the pairs of rows whose first keys are equal and whose condition holds.
 func (j *joiner) match(keys int) error {
-	g := newGrouper()
+	g := j.x.grouper()
 	var rows [][]int32
 	rk, lk := j.rk[:keys], j.lk[:keys]
 	for i := range j.right.Len {
@@ -82,7 +82,11 @@ func (j *joiner) match(keys int) error {
 			continue
 		}
 		for _, r := range rows[id] {
-			j.pending = append(j.pending, [2]int32{int32(i), r})
+			if j.pending = append(j.pending, [2]int32{int32(i), r}); len(j.pending) >= 4*pairChunk {
+				if err := j.flush(); err != nil {
+					return err
+				}
+			}
 		}
 		if len(j.pending) >= pairChunk {
 			if err := j.flush(); err != nil {
@@ -107,6 +111,7 @@ func (j *joiner) nullKey(cols []*column.Column, row int) bool {
 func (j *joiner) flush() error {
 	pairs := j.pending
 	j.pending = nil
+	j.x.guard.ask()
 	if j.n.Cond != nil && len(pairs) > 0 {
 		b := j.combine(pairs)
 		ctx := new(expr.Context)
@@ -134,6 +139,7 @@ func (j *joiner) flush() error {
 		return nil
 	}
 	j.pairs = append(j.pairs, pairs...)
+	j.x.guard.hold(8 * int64(len(pairs)))
 	return j.x.bound(len(j.pairs))
 }
 
@@ -177,6 +183,7 @@ func (j *joiner) result() (*column.Batch, error) {
 			}
 		}
 	}
+	j.x.guard.rows(len(j.pairs), j.left.Cols, j.right.Cols)
 	return j.combine(j.pairs), nil
 }
 
@@ -226,7 +233,7 @@ func (j *joiner) nullAware() (*column.Batch, error) {
 
 // plainIn compares with one set of values.
 func (j *joiner) plainIn(unknown []bool) {
-	g := newGrouper()
+	g := j.x.grouper()
 	rightNull := false
 	for i := range j.right.Len {
 		if j.rk[0].IsNull(i) {

@@ -16,15 +16,18 @@ type grouper struct {
 	buf []byte
 	// first is the row in which each key was first seen.
 	first []int32
+	guard *guard
 }
 
-func newGrouper() *grouper { return &grouper{ids: map[string]int32{}} }
+func (x *run) grouper() *grouper { return &grouper{ids: map[string]int32{}, guard: x.guard} }
 
 // id returns the number of the key of a row, adding it when it is new.
 func (g *grouper) id(cols []*column.Column, row int) int32 {
+	g.guard.poll()
 	g.buf = appendKey(g.buf[:0], cols, row)
 	id, ok := g.ids[string(g.buf)]
 	if !ok {
+		g.guard.hold(groupBytes + int64(len(g.buf)))
 		id = int32(len(g.first))
 		g.ids[string(g.buf)] = id
 		g.first = append(g.first, int32(row))
@@ -34,6 +37,7 @@ func (g *grouper) id(cols []*column.Column, row int) int32 {
 
 // find returns the number of a known key, or -1.
 func (g *grouper) find(cols []*column.Column, row int) int32 {
+	g.guard.poll()
 	g.buf = appendKey(g.buf[:0], cols, row)
 	if id, ok := g.ids[string(g.buf)]; ok {
 		return id

@@ -21,7 +21,7 @@ func (x *run) filter(n *plan.Filter, in *column.Batch) (*column.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return take(in, trueRows(cols[0], in.Len)), nil
+	return x.take(in, trueRows(cols[0], in.Len)), nil
 }
 
 // trueRows lists the rows in which a BOOLEAN column is true.
@@ -55,18 +55,20 @@ func (x *run) watermark(n *plan.Watermark, in *column.Batch) (*column.Batch, err
 }
 
 // dedup keeps the first row of each key.
-func dedup(n *plan.Dedup, in *column.Batch) *column.Batch {
+func (x *run) dedup(n *plan.Dedup, in *column.Batch) *column.Batch {
 	cols := make([]*column.Column, len(n.Keys))
 	for i, k := range n.Keys {
 		cols[i] = in.Cols[k]
 	}
-	return take(in, firstRows(cols, in.Len))
+	return x.take(in, x.firstRows(cols, in.Len))
 }
 
-func distinct(in *column.Batch) *column.Batch { return take(in, firstRows(in.Cols, in.Len)) }
+func (x *run) distinct(in *column.Batch) *column.Batch {
+	return x.take(in, x.firstRows(in.Cols, in.Len))
+}
 
-func firstRows(cols []*column.Column, n int) []int32 {
-	g := newGrouper()
+func (x *run) firstRows(cols []*column.Column, n int) []int32 {
+	g := x.grouper()
 	for i := range n {
 		g.id(cols, i)
 	}
@@ -106,6 +108,14 @@ func (x *run) union(n *plan.Union) (*column.Batch, error) {
 		}
 		ins[i] = in
 	}
+	total := 0
+	for _, in := range ins {
+		total += in.Len
+	}
+	if err := x.bound(total); err != nil {
+		return nil, err
+	}
+	x.guard.rows(total, ins[0].Cols)
 	return concat(n.Out, ins), nil
 }
 
@@ -119,7 +129,7 @@ func (x *run) setOp(n *plan.SetOp) (*column.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := newGrouper()
+	g := x.grouper()
 	var count []int
 	for i := range right.Len {
 		if id := int(g.id(right.Cols, i)); id == len(count) {
@@ -141,7 +151,7 @@ func (x *run) setOp(n *plan.SetOp) (*column.Batch, error) {
 	}
 	out := take(left, keep)
 	if !n.All {
-		out = distinct(out)
+		out = x.distinct(out)
 	}
 	return out, nil
 }
@@ -152,8 +162,8 @@ func (x *run) sort(n *plan.Sort, in *column.Batch) (*column.Batch, error) {
 		return nil, err
 	}
 	rows := ordinals(in.Len)
-	sortRows(rows, n.Keys, cols)
-	return take(in, rows), nil
+	x.sortRows(rows, n.Keys, cols)
+	return x.take(in, rows), nil
 }
 
 func sortExprs(keys []plan.SortKey) []expr.Expr {
@@ -165,8 +175,8 @@ func sortExprs(keys []plan.SortKey) []expr.Expr {
 }
 
 // sortRows sorts row numbers by evaluated keys; rows that tie keep their order.
-func sortRows(rows []int32, keys []plan.SortKey, cols []*column.Column) {
-	slices.SortStableFunc(rows, func(a, b int32) int { return compareKeys(keys, cols, int(a), int(b)) })
+func (x *run) sortRows(rows []int32, keys []plan.SortKey, cols []*column.Column) {
+	x.sortRowsBy(rows, func(a, b int32) int { return compareKeys(keys, cols, int(a), int(b)) })
 }
 
 func compareKeys(keys []plan.SortKey, cols []*column.Column, a, b int) int {
@@ -193,4 +203,9 @@ func compareKeys(keys []plan.SortKey, cols []*column.Column, a, b int) int {
 	return 0
 }
 
-func sortRowsBy(rows []int32, compare func(a, b int32) int) { slices.SortStableFunc(rows, compare) }
+func (x *run) sortRowsBy(rows []int32, compare func(a, b int32) int) {
+	slices.SortStableFunc(rows, func(a, b int32) int {
+		x.guard.poll()
+		return compare(a, b)
+	})
+}

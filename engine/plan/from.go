@@ -70,6 +70,9 @@ func (a *analyzer) table(t *sql.Table, sc scope) (*rel, error) {
 	if !ok {
 		return nil, a.unknownTable(t)
 	}
+	if found.Refuse != nil {
+		return nil, at(t.Pos, found.Refuse)
+	}
 	if t.Stream && !found.Stream {
 		return nil, fail(t.Pos, "NOT_STREAMING_TABLE", "42K0E", "%s is a table, not a stream: write FROM %s without STREAM", t.Name, t.Name)
 	}

@@ -335,4 +335,5 @@ type Catalog interface {
 type Relation struct {
 	Schema *column.Schema
 	Stream bool
+	Refuse error // it is there and cannot be read: why, and what to do instead
 }

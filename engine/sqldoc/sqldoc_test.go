@@ -66,7 +66,7 @@ var block = regexp.MustCompile("(?ms)^```(sql|yaml)( refused)?[^\n]*\n(.*?)^```$
 func TestWrittenExamples(t *testing.T) {
 	written, _ := readPage(t)
 	opt := engine.DefaultOptions()
-	opt.System = sqldoc.SystemTables
+	opt.System = sqldoc.SystemTables()
 	e := engine.New(opt)
 	ran, refused := 0, 0
 	for _, m := range block.FindAllStringSubmatch(written, -1) {

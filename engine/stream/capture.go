@@ -98,15 +98,22 @@ func (c *Capture) table(t *agg.GroupTable) func(e *encoder) {
 		var buf bytes.Buffer
 		for i := 0; i*blockGroups < x.Len() && e.err == nil; {
 			buf.Reset()
-			c.lock.Lock()
-			for k := 0; k < sliceBlocks && i*blockGroups < x.Len(); k++ {
-				e.fail(x.WriteBlock(&buf, i))
-				i++
-			}
-			c.lock.Unlock()
+			locked(c.lock, func() {
+				for k := 0; k < sliceBlocks && i*blockGroups < x.Len(); k++ {
+					e.fail(x.WriteBlock(&buf, i))
+					i++
+				}
+			})
 			e.Write(buf.Bytes())
 		}
 	}
+}
+
+// locked calls f under a lock that a panic does not leave locked: a reader's bug must not stop whoever changes the state.
+func locked(lock sync.Locker, f func()) {
+	lock.Lock()
+	defer lock.Unlock()
+	f()
 }
 
 func loadTableBlocks(d *decoder, t *agg.GroupTable) {
@@ -243,9 +250,8 @@ func (c *groupCapture) write(e *encoder, lock sync.Locker) {
 	e.int(c.n)
 	for from := 0; from < c.n && e.err == nil; from += sliceGroups {
 		n := min(sliceGroups, c.n-from)
-		lock.Lock()
-		s := c.slice(from, n)
-		lock.Unlock()
+		var s groupState
+		locked(lock, func() { s = c.slice(from, n) })
 		if c.err != nil {
 			e.fail(c.err)
 			return
@@ -342,20 +348,20 @@ func (c *rowCapture) write(e *encoder, lock sync.Locker) {
 	var buf bytes.Buffer
 	for from := 0; from < c.n && e.err == nil; from += sliceGroups {
 		buf.Reset()
-		lock.Lock()
 		s := newEncoder(&buf)
-		for at := from; at < min(c.n, from+sliceGroups); at += rowBlock {
-			if b, ok := c.saved[at/rowBlock]; ok {
-				s.Write(b)
-				delete(c.saved, at/rowBlock)
-				continue
+		locked(lock, func() {
+			for at := from; at < min(c.n, from+sliceGroups); at += rowBlock {
+				if b, ok := c.saved[at/rowBlock]; ok {
+					s.Write(b)
+					delete(c.saved, at/rowBlock)
+					continue
+				}
+				c.encode(s, at, min(c.n, at+rowBlock))
 			}
-			c.encode(s, at, min(c.n, at+rowBlock))
-		}
-		s.fail(s.w.Flush())
-		s.fail(c.err)
-		c.next = from + sliceGroups
-		lock.Unlock()
+			s.fail(s.w.Flush())
+			s.fail(c.err)
+			c.next = from + sliceGroups
+		})
 		e.fail(s.err)
 		e.Write(buf.Bytes())
 	}

@@ -160,6 +160,12 @@ func (o *keyedOp) emitAll() {
 	}
 }
 
+// peek emits every group that is held.
+func (o *keyedOp) peek() {
+	o.emitAll()
+	o.emitB.flush()
+}
+
 func (o *keyedOp) emit(g int32, del bool) {
 	e := &o.emitB
 	o.caps.beforeOne(g)

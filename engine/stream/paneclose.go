@@ -115,7 +115,7 @@ func (o *paneOp) claim(w window.Span) (f fullness) {
 	return f
 }
 
-// peek emits the windows that were not emitted yet, as if they closed now.
+// peek emits the windows that were not emitted yet, as if they closed now; in update mode all that are held.
 func (o *paneOp) peek() {
 	from := o.emitted
 	o.windowsOf(o.panes, func(w window.Span, panes []*pane) {

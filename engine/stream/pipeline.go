@@ -415,39 +415,3 @@ func hasStream(n plan.Node) bool {
 	}
 	return false
 }
-
-// Open returns the rows that the windows which are open now would give, in
-// append mode; ok is false for other queries. It changes nothing.
-func (p *Pipeline) Open() (rows *column.Batch, ids []RowID, ok bool) {
-	var op *paneOp
-	for _, x := range p.ops {
-		switch o := x.(type) {
-		case *paneOp:
-			if op != nil {
-				return nil, nil, false
-			}
-			op = o
-		case *limitOp, *sessionOp, *dedupOp, *streamJoinOp:
-			return nil, nil, false
-		case *stateOp:
-			if op != nil { // it would remember rows that are not final
-				return nil, nil, false
-			}
-		}
-	}
-	if op == nil || p.mode != plan.Append {
-		return nil, nil, false
-	}
-	sink, count, res := *p.sink, p.count, p.res
-	*p.sink = *newSink(p, sink.rows.Schema)
-	p.res = Result{}
-	op.peek()
-	for _, x := range p.ops {
-		if s, ok := x.(*sortOp); ok {
-			s.close()
-		}
-	}
-	rows, ids = p.sink.rows, p.sink.ids
-	*p.sink, p.count, p.res, p.fail = sink, count, res, nil
-	return rows, ids, true
-}

@@ -1,0 +1,239 @@
+package engine
+
+import (
+	"slices"
+
+	"signalbox/engine/column"
+)
+
+// results keeps the newest revision of the rows of a streaming table. Rows are
+// in pages; a page that a capture may read is copied before it is written to,
+// so that a capture costs a list of pages and the entry after it the pages that
+// it touches.
+type results struct {
+	schema *column.Schema
+	max    int
+	pages  []*resultPage
+	dicts  []*column.Dict // per column of text, shared by the pages: they only grow
+	slots  int            // rows in the pages, those that are free included
+	round  uint64         // rises with every capture: pages of an earlier round may be read by one
+	at     map[RowID]int32
+	free   []int32
+	order  []int32 // slots by age; stale entries are recognised by seq
+	orderN []uint64
+	next   uint64
+}
+
+const (
+	pageBits = 9
+	pageRows = 1 << pageBits
+)
+
+// resultPage is at most pageRows rows.
+type resultPage struct {
+	cols  []*column.Column
+	ids   []RowID
+	revs  []uint32
+	seq   []uint64 // when the row was last written: the oldest leaves first; 0 = no row
+	round uint64   // in which it was made or copied
+}
+
+func newResults(s *column.Schema, max int) *results {
+	r := &results{schema: s, max: max, at: map[RowID]int32{}, dicts: make([]*column.Dict, len(s.Fields))}
+	for i, f := range s.Fields {
+		if f.Type.Kind.Storage() == column.StoreDict {
+			r.dicts[i] = column.NewDict()
+		}
+	}
+	return r
+}
+
+func (r *results) len() int { return len(r.at) }
+
+// clear forgets everything: a complete-mode table emits all its rows each time.
+func (r *results) clear() { *r = *newResults(r.schema, r.max) }
+
+// apply takes the changes of one entry and returns how many rows it pushed out.
+func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del, same []bool) (evicted uint64) {
+	if r.max <= 0 {
+		return 0
+	}
+	for i := range b.Len {
+		slot, known := r.at[ids[i]]
+		switch {
+		case del != nil && del[i]:
+			if known {
+				r.drop(ids[i], slot)
+			}
+			continue
+		case same != nil && same[i]: // nothing new to show, and no reason to push out what is newer
+			if known {
+				r.own(slot).revs[slot%pageRows] = revs[i]
+			}
+			continue
+		case !known:
+			if len(r.at) >= r.max {
+				r.evict()
+				evicted++
+			}
+			slot = r.slot()
+			r.at[ids[i]] = slot
+		}
+		p, k := r.own(slot), int(slot%pageRows)
+		p.ids[k], p.revs[k] = ids[i], revs[i]
+		for j, c := range p.cols {
+			c.Set(k, b.Cols[j].Datum(i))
+		}
+		r.next++
+		p.seq[k] = r.next
+		r.order, r.orderN = append(r.order, slot), append(r.orderN, r.next)
+	}
+	r.compact()
+	return evicted
+}
+
+// slot finds room for a row.
+func (r *results) slot() int32 {
+	if n := len(r.free); n > 0 {
+		s := r.free[n-1]
+		r.free = r.free[:n-1]
+		return s
+	}
+	if r.slots == len(r.pages)*pageRows {
+		p := &resultPage{round: r.round, cols: make([]*column.Column, len(r.schema.Fields))}
+		for i, f := range r.schema.Fields {
+			if p.cols[i] = column.New(f.Type, 0); r.dicts[i] != nil {
+				p.cols[i].Dict = r.dicts[i]
+			}
+		}
+		r.pages = append(r.pages, p)
+	}
+	s := int32(r.slots)
+	r.slots++
+	p := r.own(s)
+	p.ids, p.revs, p.seq = append(p.ids, RowID{}), append(p.revs, 0), append(p.seq, 0)
+	for _, c := range p.cols {
+		c.AppendNull()
+	}
+	return s
+}
+
+// own returns the page of a slot, copied first when a capture may read it.
+func (r *results) own(slot int32) *resultPage {
+	p := r.pages[slot>>pageBits]
+	if p.round == r.round {
+		return p
+	}
+	n := resultPage{round: r.round, cols: make([]*column.Column, len(p.cols)), ids: slices.Clone(p.ids), revs: slices.Clone(p.revs), seq: slices.Clone(p.seq)}
+	for i, c := range p.cols {
+		n.cols[i] = c.Clone()
+	}
+	r.pages[slot>>pageBits] = &n
+	return &n
+}
+
+func (r *results) drop(id RowID, slot int32) {
+	delete(r.at, id)
+	r.own(slot).seq[slot%pageRows] = 0
+	r.free = append(r.free, slot)
+}
+
+// evict drops the row that was written longest ago.
+func (r *results) evict() {
+	for len(r.order) > 0 {
+		slot, n := r.order[0], r.orderN[0]
+		r.order, r.orderN = r.order[1:], r.orderN[1:]
+		if p := r.pages[slot>>pageBits]; p.seq[slot%pageRows] == n {
+			r.drop(p.ids[slot%pageRows], slot)
+			return
+		}
+	}
+}
+
+// compact makes the order and the dictionaries anew when most of them is stale. A capture keeps the old ones.
+func (r *results) compact() {
+	if len(r.order) > 2*len(r.at)+1024 {
+		order, orderN := make([]int32, 0, len(r.at)), make([]uint64, 0, len(r.at))
+		for i, slot := range r.order {
+			if n := r.orderN[i]; r.pages[slot>>pageBits].seq[slot%pageRows] == n {
+				order, orderN = append(order, slot), append(orderN, n)
+			}
+		}
+		r.order, r.orderN = order, orderN
+	}
+	for i, d := range r.dicts {
+		if d != nil && d.Len() > 2*r.slots+1024 {
+			r.rebuild(i)
+		}
+	}
+}
+
+// rebuild gives a column a dictionary of the texts it has now.
+func (r *results) rebuild(col int) {
+	d := column.NewDict()
+	d.Code("")
+	for slot := 0; slot < len(r.pages)*pageRows; slot += pageRows {
+		p := r.own(int32(slot))
+		c := p.cols[col]
+		for k := range c.Codes {
+			if p.seq[k] == 0 || c.IsNull(k) {
+				c.Codes[k] = 0
+				continue
+			}
+			c.Codes[k] = d.Code(c.Dict.Values[c.Codes[k]])
+		}
+		c.Dict = d
+	}
+	r.dicts[col] = d
+}
+
+// capture is the rows as they are now, for a reader beside them.
+func (r *results) capture() *results {
+	r.round++
+	c := &results{schema: r.schema, pages: slices.Clone(r.pages), order: r.order, orderN: r.orderN, dicts: make([]*column.Dict, len(r.dicts))}
+	for i, d := range r.dicts {
+		if d != nil {
+			c.dicts[i] = column.DictOf(slices.Clip(d.Values))
+		}
+	}
+	return c
+}
+
+// list returns the rows of a capture, least recently written first.
+func (r *results) list() (*column.Batch, []RowID, []uint32) {
+	b := &column.Batch{Schema: r.schema, Cols: make([]*column.Column, len(r.schema.Fields))}
+	ids, revs, rows := make([]RowID, 0, 16), make([]uint32, 0, 16), make([]int32, 0, 16)
+	for i, slot := range r.order {
+		if p, k := r.pages[slot>>pageBits], slot%pageRows; p.seq[k] == r.orderN[i] {
+			rows, ids, revs = append(rows, slot), append(ids, p.ids[k]), append(revs, p.revs[k])
+		}
+	}
+	b.Len = len(rows)
+	for j := range b.Cols {
+		b.Cols[j] = r.column(j, rows)
+	}
+	return b, ids, revs
+}
+
+// column gathers one column of a capture; it gets a dictionary of its own, which knows nothing of rows that are gone.
+func (r *results) column(j int, rows []int32) *column.Column {
+	out := column.New(r.schema.Fields[j].Type, len(rows))
+	var codes []int64 // new code + 1 by old code
+	if r.dicts[j] != nil {
+		codes = make([]int64, r.dicts[j].Len())
+	}
+	for _, slot := range rows {
+		c, k := r.pages[slot>>pageBits].cols[j], int(slot%pageRows)
+		if codes == nil || c.IsNull(k) {
+			out.Append(c.Datum(k))
+			continue
+		}
+		code := c.Codes[k]
+		if codes[code] == 0 {
+			codes[code] = int64(out.Dict.Code(r.dicts[j].Values[code])) + 1
+		}
+		out.Codes = append(out.Codes, uint32(codes[code]-1))
+		out.SetLen(out.Len() + 1)
+	}
+	return out
+}
