@@ -87,6 +87,7 @@ type judge struct {
 	live  []alert.Transition
 	past  []alert.Transition
 	worst time.Duration // oldest reading behind a transition of now
+	skew  time.Duration // of the core's clock, which is right, to the agent's
 }
 
 func newJudge(t *testing.T) *judge {
@@ -118,7 +119,7 @@ func (j *judge) take(b *column.Batch, received int64, replayed bool) {
 		cols.Cols[i], cols.Schema.Fields[i].Type = &m, m.Type
 	}
 	j.index++
-	now := time.Now()
+	now := time.Now().Add(j.skew)
 	out, err := j.e.Apply(&engine.Input{Index: j.index, Time: now.UnixMicro() + int64(j.index), Batches: []engine.StreamBatch{{Stream: "bus", Rows: cols, Received: received, Replayed: replayed}}})
 	if err != nil {
 		j.t.Error(err)
@@ -161,6 +162,7 @@ type stalls struct {
 	applied uint64
 	lanes   map[wire.Lane]int
 	rows    int
+	late    time.Duration // largest difference between what a batch says of its receipt and its newest reading
 	sent    int
 	decoder *decode.Decoder
 	wg      sync.WaitGroup
@@ -241,7 +243,7 @@ func (s *stalls) answer(ctx context.Context, l *link) {
 		var out wire.Message
 		switch m := m.(type) {
 		case *wire.Hello:
-			out = &wire.Welcome{Epoch: 1, Applied: s.applied, Credit: wire.MaxInFlight, Clock: time.Now().UnixNano()}
+			out = &wire.Welcome{Epoch: 1, Applied: s.applied, Credit: wire.MaxInFlight, Clock: time.Now().Add(s.core.skew).UnixNano()}
 		case *wire.BatchMessage:
 			time.Sleep(time.Duration(s.perBatch.Load()))
 			s.apply(m, coder)
@@ -305,6 +307,8 @@ func (s *stalls) apply(m *wire.BatchMessage, coder *wire.Coder) {
 			s.t.Error(err)
 			return
 		}
+		newest := slices.Max(rows.Cols[rows.Schema.Time].I64)
+		s.late = max(s.late, time.Duration(b.Received-newest).Abs())
 		s.rows += rows.Len
 		s.core.take(rows, b.Received, b.Lane == wire.Backlog)
 	}
@@ -320,13 +324,13 @@ func (s *stalls) second(i, buses, period int, every time.Duration) {
 			if (i/period+b)%2 == 1 {
 				pax = 50
 			}
-			fmt.Fprintf(&lines, "bus,bus_id=B%d passengers=%di %d\n", b, pax, time.Now().UnixNano())
+			fmt.Fprintf(&lines, "bus,bus_id=B%d passengers=%di %d\n", b, pax, time.Now().Add(s.core.skew).UnixNano())
 			s.sent++
 		}
 		if lines.Len() > 0 {
 			s.decoder.Decode("lp/x", []byte(lines.String()), time.Now().UnixNano())
 			for _, b := range s.decoder.Take() {
-				s.oracle.take(b, time.Now().UnixNano(), false)
+				s.oracle.take(b, time.Now().Add(s.core.skew).UnixNano(), false)
 			}
 			s.src.push(lines.String())
 		}
@@ -552,6 +556,30 @@ func TestARestartInAStallLosesNoTransition(t *testing.T) {
 			t.Errorf("missing %.500q, extra %.500q, %d as history", difference(want, got), difference(got, want), len(s.core.past))
 		}
 	})
+}
+
+// A device whose clock is a year off, or stands at its first day, has devices behind it that know the time. Their readings are neither of the
+// future nor of the past, whether they are sent at once, after a stall, or from the disk.
+func TestAClockThatIsYearsOff(t *testing.T) {
+	for _, skew := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour, 26 * 365 * 24 * time.Hour, -30 * 365 * 24 * time.Hour, 2 * time.Hour} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			cfg := stallConfig(dir)
+			s := newStalls(t, cfg)
+			s.core.skew, s.oracle.skew = skew, skew
+			s.hold(true) // readings come before the core told its time
+			stop := s.boot(cfg)
+			s.live(10, 10, time.Second, strings.Repeat("h", 90)+"....."+strings.Repeat("h", 20)+"....."+strings.Repeat("h", 100)+".....")
+			offset, lanes := s.a.loop.health.offset, s.lanes
+			stop()
+			if s.late > 2*time.Second || s.core.worst > time.Minute+time.Second || lanes[wire.Backlog] == 0 || lanes[wire.Live] == 0 {
+				t.Errorf("skew %v: receipt is off by %v, a transition of now was %v old, lanes %v", skew, s.late, s.core.worst, lanes)
+			}
+			if len(s.core.live) == 0 || (offset-skew).Abs() > time.Second {
+				t.Errorf("skew %v: %d transitions, offset %v", skew, len(s.core.live), offset)
+			}
+		})
+	}
 }
 
 // difference returns what a has more often than b.
