@@ -76,6 +76,7 @@ type world struct {
 	toEdge []wire.Message
 	now    int64
 	bodies uint64
+	mad    bool // the core may make no sense
 }
 
 func (w *world) start() {
@@ -126,6 +127,8 @@ func (w *world) send() {
 func (w *world) handle(t *testing.T, m wire.Message) {
 	fx, err := w.s.Handle(m, w.now)
 	switch {
+	case err != nil && w.mad: // what the agent does: connect again
+		w.connect()
 	case err != nil:
 		t.Fatalf("%T %+v: %v", m, m, err)
 	case fx.Grant != nil:
