@@ -26,9 +26,12 @@ func (w *world) nonsense() wire.Message {
 	if epoch == w.s.epoch && epoch != w.c.epoch {
 		known = w.s.applied // what the core had in the epoch before, at the least
 	}
+	if epoch != w.s.epoch {
+		known = w.r.Uint64N(w.d.next + 3) // an epoch of its own has sequences of its own
+	}
 	switch w.r.IntN(9) {
 	case 0:
-		return &wire.SlowDown{RetryAfter: []int64{math.MinInt64, -1, 0, 100, math.MaxInt64}[w.r.IntN(5)], Seq: w.r.Uint64N(w.d.next + 3)}
+		return &wire.SlowDown{RetryAfter: []int64{math.MinInt64, -1, 0, 100, 1 << 61, math.MaxInt64}[w.r.IntN(6)], Seq: w.r.Uint64N(w.d.next + 3)}
 	case 1:
 		return &wire.Expect{Epoch: epoch, Seq: known + 1, Credit: credit}
 	case 2:
