@@ -273,7 +273,13 @@ func (e *Engine) captureTable(v *View, name string) (viewTable, error) {
 				return &column.Batch{Schema: r.schema, Cols: b.Cols, Len: b.Len}
 			})
 		case what == "windows" && r.kind == KindStreaming:
-			return e.captureTwin(v, r, windowRows)
+			if r.pipe.Overlapping() { // to count the rows of a window takes the groups of its panes
+				return e.captureTwin(v, r, windowRows)
+			}
+			for name, a := range e.agentsBehind(r) { // unordered: one each
+				r.pipe.Know(name, a)
+			}
+			return rowsOf(windowRows(r.pipe)), nil
 		case what == "late" && r.kind == KindStream:
 			return ring(r.late)
 		case what == "rejected" && r.kind == KindStream:

@@ -74,10 +74,11 @@ type fleet struct {
 	restarts int
 	named    int // windows whose missing agents were compared
 	news     int // rows of full_only that say something new
+	plant    func(*engine.Input)
 }
 
-func newFleet(t *testing.T, seed uint64, agents int) *fleet {
-	f := &fleet{t: t, rng: rand.New(rand.NewPCG(seed, 5)), clock: 1_700_000_000 * second, truth: map[string][2]int64{}, shown: map[string]map[[16]byte]*shownRow{}}
+func newFleet(t *testing.T, seed uint64, agents int, plant func(*engine.Input)) *fleet {
+	f := &fleet{t: t, plant: plant, rng: rand.New(rand.NewPCG(seed, 5)), clock: 1_700_000_000 * second, truth: map[string][2]int64{}, shown: map[string]map[[16]byte]*shownRow{}}
 	f.m = f.machine()
 	f.entry(fsm.LeaderReadyItem(fsm.LeaderReady{Term: 1, Node: "n0", Sinks: []string{"a"}}))
 	f.entry(fsm.ScriptItem("p.sql", fleetTables))
@@ -90,11 +91,26 @@ func newFleet(t *testing.T, seed uint64, agents int) *fleet {
 func (f *fleet) machine() *fsm.Machine {
 	opt := engine.DefaultOptions()
 	opt.FinalRows = 7 // so that telling takes several entries
-	m, err := fsm.New(fsm.Options{Engine: fsm.RealEngine{Options: opt}, Outbox: outbox.Options{}})
+	var e fsm.EngineFactory = fsm.RealEngine{Options: opt}
+	if f.plant != nil {
+		e = impure{e, f.plant}
+	}
+	m, err := fsm.New(fsm.Options{Engine: e, Outbox: outbox.Options{}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	return m
+}
+
+// noticed is what a planted bug ends with.
+type noticed string
+
+func (f *fleet) fail(format string, args ...any) {
+	f.t.Helper()
+	if f.plant != nil {
+		panic(noticed(fmt.Sprintf(format, args...)))
+	}
+	f.t.Fatalf(format, args...)
 }
 
 func (f *fleet) entry(items ...fsm.Item) {
@@ -204,7 +220,7 @@ func (f *fleet) collect() {
 			f.take(b.Table.Name, x, b.Rows, r, b.Revisions[r])
 			if b.Complete == nil {
 				if b.Table.Name != "added" {
-					f.t.Fatalf("entry %d: %s says nothing about its completeness", f.index, x.text)
+					f.fail("entry %d: %s says nothing about its completeness", f.index, x.text)
 				}
 				continue
 			}
@@ -223,10 +239,10 @@ func (f *fleet) collectAny() { f.read = f.index }
 func (f *fleet) take(table string, x *shownRow, rows *column.Batch, r int, rev uint32) {
 	text := fmt.Sprintf("%s %v", table, rows.Row(r))
 	if rev <= x.rev {
-		f.t.Fatalf("entry %d: revision %d after %d: %s", f.index, rev, x.rev, text)
+		f.fail("entry %d: revision %d after %d: %s", f.index, rev, x.rev, text)
 	}
 	if x.finals > 0 && x.text != text {
-		f.t.Fatalf("entry %d: a final row changed: %s, it was %s", f.index, text, x.text)
+		f.fail("entry %d: a final row changed: %s, it was %s", f.index, text, x.text)
 	}
 	if table == "full_only" && x.text != text {
 		f.news++
@@ -243,7 +259,7 @@ func (f *fleet) claim(table string, x *shownRow) {
 		return
 	}
 	if got, want := x.text, f.want(table, x.text); got != want {
-		f.t.Fatalf("entry %d: claims to be final (%d of %d): %s, the truth is %s", f.index, x.complete, x.expected, got, want)
+		f.fail("entry %d: claims to be final (%d of %d): %s, the truth is %s", f.index, x.complete, x.expected, got, want)
 	}
 }
 
@@ -310,14 +326,14 @@ func (f *fleet) certified(sent []fsm.Item) {
 		}
 		slices.Sort(named)
 		if !slices.Equal(named, missing) || rows.Cols[3].I64[i] != int64(expected-len(missing)) || rows.Cols[4].I64[i] != int64(expected) {
-			f.t.Fatalf("entry %d: window to %d s is %s, %d of %d, missing %q; the agents say %d expected, missing %q", f.index, (end-f.clock)/second,
+			f.fail("entry %d: window to %d s is %s, %d of %d, missing %q; the agents say %d expected, missing %q", f.index, (end-f.clock)/second,
 				state, rows.Cols[3].I64[i], rows.Cols[4].I64[i], rows.Cols[5].Str(i), expected, missing)
 		}
 		if len(missing) > 0 {
 			f.named++
 		}
 		if state == "final" && len(missing) > 0 {
-			f.t.Fatalf("entry %d: a window is final without %q", f.index, missing)
+			f.fail("entry %d: a window is final without %q", f.index, missing)
 		}
 	}
 }
@@ -362,7 +378,7 @@ func (f *fleet) settle() {
 
 func TestWindowsBecomeFinalOnceTheirBacklogIsIn(t *testing.T) {
 	for seed := range uint64(4) {
-		f := newFleet(t, seed, 6)
+		f := newFleet(t, seed, 6, nil)
 		for _, a := range f.agents[:5] {
 			f.join(a)
 		}
@@ -443,7 +459,7 @@ func TestWindowsBecomeFinalOnceTheirBacklogIsIn(t *testing.T) {
 
 // What comes when the horizon has passed it is late, and the rows it belongs to never claim to be final.
 func TestBeyondTheHorizonNothingClaimsToBeFinal(t *testing.T) {
-	f := newFleet(t, 9, 4)
+	f := newFleet(t, 9, 4, nil)
 	for _, a := range f.agents {
 		f.join(a)
 	}
@@ -487,7 +503,7 @@ func TestBeyondTheHorizonNothingClaimsToBeFinal(t *testing.T) {
 
 // An agent that will not come back is waited for until an operator says so; it is expected again when it speaks.
 func TestARetiredAgentIsNotWaitedFor(t *testing.T) {
-	f := newFleet(t, 3, 4)
+	f := newFleet(t, 3, 4, nil)
 	for _, a := range f.agents {
 		f.join(a)
 	}
@@ -541,5 +557,48 @@ func TestARetiredAgentIsNotWaitedFor(t *testing.T) {
 	apply(t, f.m, f.index, fsm.EncodeEntry(nil, fsm.Header{Clock: f.clock}, f.send(dead)))
 	if st := f.m.Status().Streams[0]; st.Expected != 4 || st.Missing != "bus1 (backlog)" {
 		t.Fatalf("it speaks again: %+v", st)
+	}
+}
+
+// The checks above notice rows that claim more than is true.
+func TestCompletenessMuseum(t *testing.T) {
+	without := func(reasons ...string) func(*engine.Input) {
+		return func(in *engine.Input) {
+			for i := range in.Certified {
+				c := &in.Certified[i]
+				c.Behind = slices.DeleteFunc(slices.Clone(c.Behind), func(b engine.Behind) bool { return slices.Contains(reasons, b.Reason) })
+			}
+		}
+	}
+	for _, c := range []struct {
+		bug   string
+		plant func(*engine.Input)
+	}{
+		{"nobody is ever behind", without("offline", "backlog", "behind")},
+		{"who is offline has sent everything", without("offline")},
+		{"who drains a backlog is complete", without("backlog")},
+		{"everybody is as far as the furthest behind", func(in *engine.Input) {
+			for i := range in.Certified {
+				for j := range in.Certified[i].Behind {
+					in.Certified[i].Behind[j].Low = in.Certified[i].Behind[0].Low
+				}
+			}
+		}},
+	} {
+		func() {
+			defer func() {
+				p := recover()
+				if _, ok := p.(noticed); !ok {
+					t.Errorf("%s: nobody noticed (%v)", c.bug, p)
+				}
+			}()
+			f := newFleet(t, 1, 4, c.plant)
+			for _, a := range f.agents {
+				f.join(a)
+			}
+			f.run(160, func(s int) {
+				f.agents[1].away, f.agents[2].away = s > 20 && s < 110, s > 50 && s < 100
+			})
+		}()
 	}
 }

@@ -3,6 +3,7 @@ package fsm_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -56,6 +57,11 @@ type impureEngine struct {
 
 func (f impure) New(system []engine.SystemTable) fsm.Engine {
 	return impureEngine{f.EngineFactory.New(system), f.plant}
+}
+
+func (f impure) Restore(r io.Reader, system []engine.SystemTable) (fsm.Engine, error) {
+	e, err := f.EngineFactory.Restore(r, system)
+	return impureEngine{e, f.plant}, err
 }
 
 func (e impureEngine) Apply(in *engine.Input) (*engine.Output, error) {

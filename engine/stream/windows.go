@@ -386,6 +386,16 @@ func (p *Pipeline) Windowed() bool {
 	return false
 }
 
+// Overlapping reports whether the windows share panes, so that Windows has to look at groups.
+func (p *Pipeline) Overlapping() bool {
+	for _, op := range p.ops {
+		if o, ok := op.(*paneOp); ok && o.listed {
+			return o.panes2
+		}
+	}
+	return false
+}
+
 // saveWindows writes what is remembered of windows beside their panes.
 func (o *paneOp) saveWindows(e *encoder) {
 	e.varint(o.forgotten)
