@@ -44,7 +44,7 @@ func (e *Engine) adaptBatch(in *StreamBatch) (accepted, bool) {
 	}
 	rows, bad := e.layout(r, in)
 	sel := e.checkTime(r, in, rows, bad)
-	if sel != nil && len(sel) == 0 {
+	if n > 0 && sel != nil && len(sel) == 0 { // a batch that was sent empty goes on: complete mode answers it
 		return accepted{}, false
 	}
 	count := n

@@ -155,8 +155,9 @@ type Join struct {
 	// and right schema, -1 when a side has none (or is a static table).
 	LeftTime, RightTime int
 	// Bound is what Equal and Cond say about the event times, nil when nothing.
-	Bound *TimeBound
-	Out   *column.Schema
+	Bound   *TimeBound
+	Out     *column.Schema
+	written JoinKind // an outer join of which the filters above leave less; 0 = as Kind says
 }
 
 // Param is a column of the left side of a join that the right side uses.

@@ -169,6 +169,7 @@ func pushAggregate(n *Aggregate, conds []expr.Expr) Node {
 func pushJoin(n *Join, conds []expr.Expr) Node {
 	lw := len(n.Left.Schema().Fields)
 	isLeft, isRight := func(c int) bool { return c < lw }, func(c int) bool { return c >= lw }
+	innerOf(n, conds, lw)
 	var left, right, above []expr.Expr
 	for _, c := range conds {
 		switch {
@@ -190,6 +191,7 @@ func pushJoin(n *Join, conds []expr.Expr) Node {
 	}
 	left, right = pushOn(n, left, right, lw)
 	left, right = keysNotNull(n, left, right)
+	left, right = inferred(n, left, right, lw)
 	n.Left, n.Right = push(n.Left, left), push(n.Right, right)
 	return filtered(n, above)
 }

@@ -227,26 +227,31 @@ func (c *checker) join(n *Join) error {
 // streamJoin needs, for the rows of a side that are kept without a match, the
 // moment from which no match can come any more.
 func (c *checker) streamJoin(n *Join) error {
-	if c.q.Mode == Complete || c.q.Mode == Update && n.Kind != Inner && n.Kind != Cross {
+	kind := n.Kind
+	if n.written != Inner { // as Spark, before filters make less of it
+		kind = n.written
+	}
+	if c.q.Mode == Complete || c.q.Mode == Update && kind != Inner && kind != Cross {
 		return c.modeError(n, "a join of two streams is possible only in mode append, an INNER JOIN also in mode update")
 	}
-	lower := n.Bound != nil && n.Bound.HasLo
-	upper := n.Bound != nil && n.Bound.HasHi
+	bound := boundOf(n)
+	lower := bound != nil && bound.HasLo && n.LeftTime >= 0
+	upper := bound != nil && bound.HasHi && n.RightTime >= 0
 	keyed := c.eventKeys(n)
 	need := func(what string) error {
-		return c.refuse(n, "%s of two streams needs WATERMARK on both and a condition that bounds the distance of their times, like b.time BETWEEN a.time AND a.time + INTERVAL 5 MINUTES", what)
+		return c.refuse(n, "%s of two streams needs WATERMARK on the side that may have no match and a condition that bounds the distance of their times, like b.time BETWEEN a.time AND a.time + INTERVAL 5 MINUTES", what)
 	}
-	switch n.Kind {
+	switch kind {
 	case Left, Semi:
 		if !keyed && !upper {
-			return need(fmt.Sprintf("%s JOIN", map[JoinKind]string{Left: "LEFT", Semi: "LEFT SEMI"}[n.Kind]))
+			return need(fmt.Sprintf("%s JOIN", map[JoinKind]string{Left: "LEFT", Semi: "LEFT SEMI"}[kind]))
 		}
 	case Right:
 		if !keyed && !lower {
 			return need("RIGHT JOIN")
 		}
 	case Full:
-		if !keyed && !(lower && upper) {
+		if !keyed && !lower && !upper { // one is enough for Spark: the rows of the other side are then kept for ever
 			return need("FULL JOIN")
 		}
 	case Anti, Mark, LeftSingle:

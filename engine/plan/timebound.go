@@ -28,6 +28,36 @@ func timeBound(n *Join, leftWidth int) *TimeBound {
 	return t
 }
 
+// boundOf is n.Bound; where only one stream has event time, what the condition says about it and a time of the other.
+// Spark takes such an outer join, but forgets nothing and so never tells the rows without a match.
+func boundOf(n *Join) *TimeBound {
+	if n.Bound != nil || (n.LeftTime < 0) == (n.RightTime < 0) {
+		return n.Bound
+	}
+	guess, width := *n, len(n.Left.Schema().Fields)
+	each := func(l, r expr.Expr) {
+		i, _, lok := offsetOf(l)
+		j, _, rok := offsetOf(r)
+		if i, j = min(i, j), max(i, j)-width; !lok || !rok || i >= width || j < 0 || !isTimestamp(n.Left.Schema().Fields[i].Type) || !isTimestamp(n.Right.Schema().Fields[j].Type) {
+			return
+		}
+		if j == n.RightTime || i == n.LeftTime {
+			guess.LeftTime, guess.RightTime = i, j
+		}
+	}
+	for i := range n.LeftKeys {
+		each(n.LeftKeys[i], shifted(n.RightKeys[i], width))
+	}
+	if n.Cond != nil {
+		for _, c := range splitAnd(n.Cond) {
+			if op, args := operatorOf(c); flipped[op] != "" {
+				each(args[0], args[1])
+			}
+		}
+	}
+	return timeBound(&guess, width)
+}
+
 func (t *TimeBound) atLeast(v int64) {
 	if !t.HasLo || v > t.Lo {
 		t.Lo, t.HasLo = v, true

@@ -104,7 +104,7 @@ func (b *binder) timeWindow(c *sql.Call) (*TimeAssign, error) {
 	w := &TimeAssign{Kind: TimeWindow, Time: t}
 	if c.Name == "session_window" {
 		w.Kind = SessionWindow
-		w.Gap, err = b.gap(c.Args[1])
+		w.Gap, err = b.gap(c.Args[1], t)
 		return w, err
 	}
 	if w.Size, err = b.duration(c.Args[1]); err != nil {
@@ -211,18 +211,19 @@ func fixedInterval(pos sql.Pos, text string) (int64, error) {
 	return total, nil
 }
 
-// gap binds the gap of a session: like duration, or computed per row from such texts.
-func (b *binder) gap(e sql.Expr) (expr.Expr, error) {
+// gap binds the gap of a session after time t: like duration, or computed per row from such texts.
+// Months are as long as they are after t.
+func (b *binder) gap(e sql.Expr, t expr.Expr) (expr.Expr, error) {
 	switch e := e.(type) {
 	case *sql.Literal:
 		if e.Kind == sql.LitString {
-			return b.gapText(e.Pos, e.Text)
+			return b.gapText(e.Pos, e.Text, t)
 		}
 	case *sql.Case:
-		return b.gapCase(e)
+		return b.gapCase(e, t)
 	case *sql.Call:
 		if e.Name == "if" && len(e.Args) == 3 {
-			return b.gapCase(&sql.Case{Pos: e.Pos, Whens: []sql.When{{Cond: e.Args[0], Then: e.Args[1]}}, Else: e.Args[2]})
+			return b.gapCase(&sql.Case{Pos: e.Pos, Whens: []sql.When{{Cond: e.Args[0], Then: e.Args[1]}}, Else: e.Args[2]}, t)
 		}
 	}
 	x, err := b.bind(e)
@@ -234,9 +235,12 @@ func (b *binder) gap(e sql.Expr) (expr.Expr, error) {
 		return expr.ImplicitCast(x, column.Of(column.IntervalDT))
 	case column.String:
 		if d, err := constant(x); err == nil && isConstant(x) && !d.Null {
-			return b.gapText(e.Position(), d.S)
+			return b.gapText(e.Position(), d.S, t)
 		}
 		return call(e.Position(), "parse_interval", x)
+	}
+	if x.Type().Equal(column.CalendarInterval()) {
+		return after(e.Position(), t, x)
 	}
 	return nil, fail(e.Position(), "_LEGACY_ERROR_TEMP_1040", "",
 		"the gap of a session is text like '5 minutes', not %s", x.Type())
@@ -244,7 +248,14 @@ func (b *binder) gap(e sql.Expr) (expr.Expr, error) {
 
 // gapText is a constant gap. Text that is no interval is NULL, as in a gap
 // computed per row, and rows without a gap belong to no session.
-func (b *binder) gapText(pos sql.Pos, text string) (expr.Expr, error) {
+func (b *binder) gapText(pos sql.Pos, text string, t expr.Expr) (expr.Expr, error) {
+	if months, _, _, err := expr.ParseInterval(text); err == nil && months != 0 {
+		x, err := expr.Cast(stringLiteral(text), column.CalendarInterval(), false)
+		if err != nil {
+			return nil, at(pos, err)
+		}
+		return after(pos, t, x)
+	}
 	v, err := fixedInterval(pos, text)
 	var bad *expr.Error
 	if errors.As(err, &bad) && bad.Condition == "CANNOT_PARSE_INTERVAL" {
@@ -253,7 +264,16 @@ func (b *binder) gapText(pos sql.Pos, text string) (expr.Expr, error) {
 	return expr.NewLiteral(column.Of(column.IntervalDT), column.I64(v)), err
 }
 
-func (b *binder) gapCase(e *sql.Case) (expr.Expr, error) {
+// after is how long an interval lasts that begins at time t.
+func after(pos sql.Pos, t, interval expr.Expr) (expr.Expr, error) {
+	end, err := call(pos, "+", t, interval)
+	if err != nil {
+		return nil, err
+	}
+	return call(pos, "-", end, t)
+}
+
+func (b *binder) gapCase(e *sql.Case, t expr.Expr) (expr.Expr, error) {
 	var args []expr.Expr
 	for _, w := range e.Whens {
 		cond := w.Cond
@@ -264,14 +284,14 @@ func (b *binder) gapCase(e *sql.Case) (expr.Expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		then, err := b.gap(w.Then)
+		then, err := b.gap(w.Then, t)
 		if err != nil {
 			return nil, err
 		}
 		args = append(args, c, then)
 	}
 	if e.Else != nil {
-		x, err := b.gap(e.Else)
+		x, err := b.gap(e.Else, t)
 		if err != nil {
 			return nil, err
 		}

@@ -31,6 +31,7 @@ type joinSide struct {
 	o     *streamJoinOp
 	no    int
 	time  int // event time ordinal, -1 = none
+	age   int // ordinal of the time by which its rows are forgotten, -1 = they never are
 	keys  *keys
 	store *rowStore
 	ctx   expr.Context
@@ -60,12 +61,12 @@ func (b *builder) streamJoin(n *plan.Join, next operator) (flow, error) {
 	left := newKeys(b.p, n.LeftKeys)
 	right := newKeys(b.p, n.RightKeys)
 	right.table = left.table
-	op.side[0] = joinSide{o: op, no: 0, time: n.LeftTime, keys: left, store: newRowStore(n.Left.Schema()), outer: n.Kind == plan.Left || n.Kind == plan.Full}
-	op.side[1] = joinSide{o: op, no: 1, time: n.RightTime, keys: right, store: newRowStore(n.Right.Schema()), outer: n.Kind == plan.Right || n.Kind == plan.Full}
+	op.side[0] = joinSide{o: op, no: 0, time: n.LeftTime, age: n.LeftTime, keys: left, store: newRowStore(n.Left.Schema()), outer: n.Kind == plan.Left || n.Kind == plan.Full}
+	op.side[1] = joinSide{o: op, no: 1, time: n.RightTime, age: n.RightTime, keys: right, store: newRowStore(n.Right.Schema()), outer: n.Kind == plan.Right || n.Kind == plan.Full}
 	fields := append(append([]column.Field{}, n.Left.Schema().Fields...), n.Right.Schema().Fields...)
 	op.pairs = column.NewBatch(&column.Schema{Fields: fields, Time: -1}, 0)
 	op.out = column.NewBatch(n.Out, 0)
-	op.byKey = equalTimes(n)
+	op.equalTimes()
 	op.splitCond(len(n.Left.Schema().Fields))
 	lf, err := b.build(n.Left, sideInput{s: &op.side[0]})
 	if err != nil {
@@ -176,16 +177,16 @@ func (s *joinSide) prefilter(c *chunk, sel []int32) []int32 {
 	return s.pass
 }
 
-// equalTimes reports whether one pair of equality keys is the two event times.
-func equalTimes(n *plan.Join) bool {
-	for i := range n.LeftKeys {
-		l, ok1 := expr.ColumnOrdinal(n.LeftKeys[i])
-		r, ok2 := expr.ColumnOrdinal(n.RightKeys[i])
-		if ok1 && ok2 && l == n.LeftTime && r == n.RightTime {
-			return true
+// equalTimes finds the pair of equality keys of which one is an event time: by it rows of both sides are forgotten.
+func (o *streamJoinOp) equalTimes() {
+	for i := range o.node.LeftKeys {
+		l, ok1 := expr.ColumnOrdinal(o.node.LeftKeys[i])
+		r, ok2 := expr.ColumnOrdinal(o.node.RightKeys[i])
+		if ok1 && ok2 && (l == o.side[0].time || r == o.side[1].time) {
+			o.byKey, o.side[0].age, o.side[1].age = true, l, r
+			return
 		}
 	}
-	return false
 }
 
 // sideInput is what the plan below one side pushes into.
@@ -200,14 +201,14 @@ func (i sideInput) push(c *chunk) { i.s.push(c) }
 // reaches it. Spark computes it in whole milliseconds, one before the bound.
 func (s *joinSide) expiry(t *column.Column, r int) int64 {
 	o, b := s.o, s.o.node.Bound
-	if s.time < 0 || o.m == nil || t == nil || t.IsNull(r) {
+	if s.age < 0 || o.m == nil || t == nil || t.IsNull(r) {
 		return never
 	}
 	at := eventInstant(t, r)
 	switch {
 	case o.byKey:
 		return at
-	case b == nil || o.side[1-s.no].time < 0:
+	case b == nil || s.time < 0 || o.side[1-s.no].time < 0:
 		return never
 	case s.no == 0 && b.HasHi:
 		return ceilMillis(at) + b.Hi + 1
@@ -415,8 +416,8 @@ func (s *joinSide) remember(c *chunk, gids, sel []int32) {
 			continue
 		}
 		var t *column.Column
-		if s.time >= 0 {
-			t = c.b.Cols[s.time]
+		if s.age >= 0 {
+			t = c.b.Cols[s.age]
 		}
 		s.store.add(c.b, int(r), c.id(s.o.p, int(r)), gids[i], s.hit[r], s.expiry(t, int(r)))
 	}
@@ -473,10 +474,10 @@ func (o *streamJoinOp) evict(s *joinSide, mark int64) {
 }
 
 func (s *joinSide) expiryOf(slot int) int64 {
-	if s.time < 0 {
+	if s.age < 0 {
 		return never
 	}
-	return s.expiry(s.store.rows.Cols[s.time], slot)
+	return s.expiry(s.store.rows.Cols[s.age], slot)
 }
 
 // single appends row r of b, a row of side s without match, the other side NULL.

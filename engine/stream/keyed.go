@@ -113,7 +113,13 @@ func (o *keyedOp) reserve() {
 	o.ages.grow(n, o.ttl)
 }
 
-func (o *keyedOp) wants() bool { return o.ttl > 0 && o.keys.table.Live() > 0 }
+func (o *keyedOp) wants() bool { return o.ttl > 0 && o.keys.table.Live() > 0 || o.tellsAgain() }
+
+// tellsAgain: Spark runs a batch without data when the watermark moves, and in
+// update mode one group without keys is told in every batch.
+func (o *keyedOp) tellsAgain() bool {
+	return len(o.node.Keys) == 0 && !o.inner && o.p.mode == plan.Update && len(o.p.wms) > 0
+}
 
 func (o *keyedOp) close() {
 	o.oneGroup()
@@ -135,7 +141,7 @@ func (o *keyedOp) close() {
 // oneGroup: an aggregation without keys has its one group, and says so with
 // every entry that brings rows, also when a filter drops all of them: as in Spark.
 func (o *keyedOp) oneGroup() {
-	if len(o.node.Keys) > 0 || o.inner || !o.p.data {
+	if len(o.node.Keys) > 0 || o.inner || !o.p.data && !(o.p.empty && o.tellsAgain()) {
 		return
 	}
 	o.keys.gids = o.keys.table.GroupRows(1, o.keys.gids)

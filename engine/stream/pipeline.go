@@ -48,7 +48,8 @@ type Pipeline struct {
 	count Counters
 	res   Result
 	fail  error // first failing row, when Strict
-	data  bool  // this pass has rows
+	data  bool  // this pass has a batch of a source
+	empty bool  // this pass is Spark's batch without data
 	ended bool
 
 	lagging  bool // see lags
@@ -226,7 +227,9 @@ func (p *Pipeline) emptyPass() {
 	for _, op := range p.ops {
 		if op.wants() {
 			p.advanceMarks()
+			p.empty = true
 			p.closeAll()
+			p.empty = false
 			return
 		}
 	}
@@ -249,8 +252,8 @@ func (p *Pipeline) pushSource(s *Source) {
 		for i := range s.Batches {
 			b := &s.Batches[i]
 			b.no = i
+			p.data = true // an empty batch is a batch: complete mode and one group without keys answer it, as in Spark
 			if b.Rows.Len > 0 && (b.Sel == nil || len(b.Sel) > 0) {
-				p.data = true
 				sc.pushBatch(b)
 			}
 		}
