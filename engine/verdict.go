@@ -117,6 +117,7 @@ func reload(to *stream.Pipeline, write func(*stream.Encoder)) error {
 		return err
 	}
 	d := stream.NewDecoder(&buf, snapshotVersion)
+	d.Moved()
 	to.Load(d)
 	return d.Err()
 }

@@ -18,16 +18,18 @@ import (
 
 // checkCommand reports every error of every file at once, as a compiler does.
 func checkCommand() *cobra.Command {
-	return &cobra.Command{
+	var running []string
+	cmd := &cobra.Command{
 		Use:   "check FILE.sql RULES.yaml …",
 		Short: "Report all errors of pipeline SQL and rule files, with position and hint",
-		Long:  "Report all errors of pipeline SQL and rule files, with position and hint.\nFiles are read in order: a later file sees what an earlier one declares.",
-		Args:  cobra.MinimumNArgs(1),
+		Long: "Report all errors of pipeline SQL and rule files, with position and hint.\nFiles are read in order: a later file sees what an earlier one declares.\n" +
+			"With --running, what a change does to the state of each streaming table is shown too, as apply --dry-run shows it of a cluster.",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			found := 0
-			eng := engine.New(engine.DefaultOptions())
+			k := &checking{eng: engine.New(engine.DefaultOptions()), errors: c.ErrOrStderr()}
 			for _, name := range args {
-				n, err := checkFile(c.ErrOrStderr(), eng, name)
+				n, err := k.file(name)
 				if err != nil {
 					return err
 				}
@@ -36,13 +38,67 @@ func checkCommand() *cobra.Command {
 			if found > 0 {
 				return errors.New(count(found, "error"))
 			}
+			if err := printVerdicts(c.OutOrStdout(), running, args); err != nil {
+				return err
+			}
 			fmt.Fprintf(c.OutOrStdout(), "%s checked, no errors\n", count(len(args), "file"))
 			return nil
 		},
 	}
+	runningFlag(cmd, &running)
+	return cmd
 }
 
-func checkFile(w io.Writer, eng *engine.Engine, name string) (int, error) {
+func runningFlag(cmd *cobra.Command, running *[]string) {
+	cmd.Flags().StringArrayVar(running, "running", nil, "SQL file of the version that runs now; says which tables keep their state (may be repeated)")
+}
+
+// printVerdicts says what applying files over those of the running version does to the state of each table.
+func printVerdicts(w io.Writer, running, files []string) error {
+	if len(running) == 0 {
+		return nil
+	}
+	eng := engine.New(engine.DefaultOptions())
+	for _, name := range running {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := eng.Execute(string(text)); err != nil {
+			return fmt.Errorf("%s (the running version): %w", name, err)
+		}
+	}
+	for _, name := range files {
+		if kind, err := catalog.KindOf(name); err == nil && kind == catalog.Rules {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		list, err := eng.Verdicts(string(text))
+		if err != nil {
+			return fmt.Errorf("%s over the running version: %w", name, err)
+		}
+		for _, v := range list {
+			fmt.Fprintf(w, "%s: %s\n", v.Table, tableOutcome(catalog.TableOutcome{Table: v.Table, Verdict: string(v.Verdict), Reason: v.Reason}))
+		}
+		if err := eng.Execute(string(text)); err != nil {
+			return fmt.Errorf("%s over the running version: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// checking reads files one after another.
+type checking struct {
+	eng     *engine.Engine
+	checker plan.Checker
+	errors  io.Writer
+	broken  bool // an SQL file had errors
+}
+
+func (k *checking) file(name string) (int, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return 0, err
@@ -52,14 +108,19 @@ func checkFile(w io.Writer, eng *engine.Engine, name string) (int, error) {
 		return 0, err
 	}
 	if kind == catalog.Rules {
-		return checkRules(w, eng, name, text), nil
+		if k.broken { // what its rules read may be what could not be declared
+			fmt.Fprintf(k.errors, "%s: only its form is checked while the SQL has errors\n", name)
+			return checkRules(k.errors, nil, name, text), nil
+		}
+		return checkRules(k.errors, k.eng, name, text), nil
 	}
-	errs := plan.Check(string(text), known(eng))
-	if len(errs) == 0 {
-		errs = declare(eng, string(text)) // what only the executor can refuse
+	errs := k.checker.Check(string(text), known(k.eng))
+	if len(errs) == 0 && !k.broken {
+		errs = declare(k.eng, string(text)) // what only the executor can refuse
 	}
+	k.broken = k.broken || len(errs) > 0
 	for _, e := range errs {
-		fmt.Fprint(w, render(name, string(text), e))
+		fmt.Fprint(k.errors, render(name, string(text), e))
 	}
 	return len(errs), nil
 }
@@ -78,9 +139,10 @@ func declare(eng *engine.Engine, text string) (errs []error) {
 	return errs
 }
 
+// checkRules checks the form of rules and, with an engine, the tables they read.
 func checkRules(w io.Writer, eng *engine.Engine, name string, text []byte) int {
 	rules, errs := alert.ParseRules(text, name)
-	if len(errs) == 0 {
+	if len(errs) == 0 && eng != nil {
 		for _, line := range strings.Split(errorText(eng.SetRules(rules)), "\n") {
 			if line != "" {
 				errs = append(errs, fmt.Errorf("%s: %s", name, line))
@@ -136,7 +198,8 @@ func (r relations) Relation(name string) (plan.Relation, bool) {
 func (r relations) Names() []string { return sortedKeys(r) }
 
 func explainCommand() *cobra.Command {
-	return &cobra.Command{
+	var running []string
+	cmd := &cobra.Command{
 		Use:   "explain FILE.sql …",
 		Short: "Show plan, time column, watermark, state and every default of each query",
 		Args:  cobra.MinimumNArgs(1),
@@ -155,9 +218,11 @@ func explainCommand() *cobra.Command {
 				}
 			}
 			printLimits(c.OutOrStdout())
-			return nil
+			return printVerdicts(c.OutOrStdout(), running, args)
 		},
 	}
+	runningFlag(cmd, &running)
+	return cmd
 }
 
 func explainScript(w io.Writer, eng *engine.Engine, name, text string) error {

@@ -93,6 +93,39 @@ func TestCheckNamesTheFileOfEveryError(t *testing.T) {
 	}
 }
 
+// One mistake is reported once, whoever reads what it was to declare.
+func TestCheckReportsAMistakeOnce(t *testing.T) {
+	broken := put(t, "broken.sql", "CREATE STREAM bus (time TIMESTAMP, route STRIN, passengers BIGINT);\nCREATE STREAMING TABLE a AS SELECT route, passengers FROM STREAM bus;")
+	later := put(t, "later.sql", "CREATE STREAMING TABLE b AS SELECT route FROM STREAM bus WHERE passengers > 3;")
+	rules := put(t, "rules.yaml", "groups:\n  - name: g\n    rules:\n      - {alert: A, from: bus, expr: passengers > 1, by: [route]}\n")
+	out, failure := command(t, "check", broken, later, rules)
+	if failure != "1 error" || strings.Count(out, "broken.sql:1:") != 1 || strings.Contains(out, "TABLE_OR_VIEW_NOT_FOUND") {
+		t.Errorf("got %q, %q", out, failure)
+	}
+}
+
+// What a change does to the state of a table is known before it is applied.
+func TestCheckAgainstTheRunningVersion(t *testing.T) {
+	stream := "CREATE STREAM bus (time TIMESTAMP, route STRING, passengers BIGINT);\n"
+	counted := "CREATE STREAMING TABLE load AS SELECT route, sum(passengers) AS p FROM STREAM bus GROUP BY route"
+	old := put(t, "old.sql", stream+counted+";")
+	for query, want := range map[string]string{
+		counted:                                 "load: unchanged\n",
+		counted + " HAVING sum(passengers) > 5": "load: keeps state: ",
+		strings.Replace(counted, "AS p", "AS p, max(passengers) AS m", 1): "load: adds a column: from now on: max(",
+		counted + ", passengers % 2":                                      "load: starts anew: ",
+	} {
+		out, failure := command(t, "check", "--running", old, put(t, "new.sql", stream+query+";"))
+		if !strings.Contains(out, want) || failure != "" {
+			t.Errorf("%s: got %q, %q, want %s", query, out, failure, want)
+		}
+	}
+	out, failure := command(t, "explain", put(t, "new.sql", stream+counted+" HAVING sum(passengers) > 5;"), "--running", old)
+	if !strings.Contains(out, "load: keeps state") || failure != "" {
+		t.Errorf("got %q, %q", out, failure)
+	}
+}
+
 func TestInferReadsCompressedFiles(t *testing.T) {
 	want := "CREATE STREAM bus (\n  time TIMESTAMP,\n  route STRING,\n  passengers BIGINT,\n  speed DOUBLE\n);\n"
 	for _, file := range []string{put(t, "a.lp", readings), put(t, "a.lp.gz", gzipped(t, readings))} {

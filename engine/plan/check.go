@@ -13,8 +13,26 @@ import (
 // each a *sql.Error or *expr.Error with line and column, in the order of the
 // text. Names of base (may be nil) are known beside those the script declares.
 func Check(text string, base Catalog) []error {
+	return new(Checker).Check(text, base)
+}
+
+// Checker reads scripts one after another: a later one knows what an earlier one
+// declares, and that what it failed to declare is no second mistake.
+type Checker struct{ s script }
+
+// Check is the function Check for the next script.
+func (k *Checker) Check(text string, base Catalog) []error {
 	stmts, errs := sql.ParseScript(text)
-	c := &script{base: base, rels: map[string]Relation{}, dropped: map[string]bool{}}
+	c := &k.s
+	if c.rels == nil {
+		c.rels, c.dropped = map[string]Relation{}, map[string]bool{}
+	}
+	c.base = base
+	for _, err := range errs {
+		if e, ok := err.(*sql.Error); ok && e.Declares != "" {
+			c.rels[strings.ToLower(e.Declares)] = Relation{}
+		}
+	}
 	for _, st := range stmts {
 		errs = append(errs, c.statement(st)...)
 	}

@@ -319,27 +319,22 @@ SELECT p FROM bus`, nil)
 	}
 }
 
-func TestCompare(t *testing.T) {
-	base := "SELECT route, count(*) " + busMark + "GROUP BY window(time, '1 minute'), route"
-	for text, want := range map[string]plan.Verdict{
-		base: plan.KeepsState,
-		"SELECT count(*) * 2 AS twice, route " + busMark + "GROUP BY window(time, '1 minute'), route":    plan.KeepsState,
-		"SELECT route, count(*), max(speed) " + busMark + "GROUP BY window(time, '1 minute'), route":     plan.AddsColumn,
-		"SELECT route, max(speed) " + busMark + "GROUP BY window(time, '1 minute'), route":               plan.StartsAnew,
-		"SELECT route, count(*) " + busMark + "GROUP BY window(time, '2 minutes'), route":                plan.StartsAnew,
-		"SELECT route, count(*) " + busMark + "WHERE speed > 1 GROUP BY window(time, '1 minute'), route": plan.StartsAnew,
-	} {
-		a, err := analyze(t, base, plan.AnalyzeOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := analyze(t, text, plan.AnalyzeOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := plan.Compare(a, b); got != want {
-			t.Errorf("%s: got %s, want %s", text, got, want)
-		}
+// What a broken declaration was to declare is not reported again where it is read, in later scripts either.
+func TestCheckReportsAMistakeOnce(t *testing.T) {
+	var c plan.Checker
+	errs := c.Check(`CREATE STREAM bus (time TIMESTAMP, id STRIN);
+CREATE TABLE t (a BIGINT, a BIGINT);
+CREATE STREAMING TABLE x AS SELEC id FROM STREAM bus;
+CREATE STREAMING TABLE y AS SELECT id FROM STREAM bus JOIN t ON id = a;
+SELECT * FROM y JOIN x ON true`, nil)
+	if len(errs) != 3 {
+		t.Fatal(errs)
+	}
+	if errs := c.Check("CREATE STREAMING TABLE z AS SELECT id FROM STREAM Bus; SELECT * FROM x, y, z, nowhere", nil); len(errs) != 0 {
+		t.Fatal(errs)
+	}
+	if errs := c.Check("SELECT * FROM nowhere", nil); len(errs) != 1 {
+		t.Fatal(errs)
 	}
 }
 

@@ -9,6 +9,8 @@ type Error struct {
 	SQLState  string
 	Msg       string // what was found and what was expected
 	Hint      string // what to write instead, may be empty
+	// Declares is the name that the statement with the error was to declare, "" when it is none: who reads it is not at fault.
+	Declares string
 }
 
 // Phase is "parse"; a number or an interval that is too large for its type is

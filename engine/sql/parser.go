@@ -33,8 +33,12 @@ func ParseScript(text string) ([]Statement, []error) {
 		if p.peek().kind == tEOF {
 			return out, errs
 		}
+		start := p.i
 		st, err := p.one()
 		if err != nil {
+			if e, ok := err.(*Error); ok {
+				e.Declares = p.declares(start)
+			}
 			errs = append(errs, err)
 			if len(errs) >= MaxErrors {
 				return out, errs
@@ -44,6 +48,28 @@ func ParseScript(text string) ([]Statement, []error) {
 		}
 		out = append(out, st)
 	}
+}
+
+// declares is the name that the CREATE statement at token i is about, "" when there is none.
+func (p *parser) declares(i int) string {
+	at := p.i
+	defer func() { p.i = at }()
+	p.i = i
+	if !p.accept("CREATE") || !p.accept("STREAM") && !p.accept("TABLE") && !p.acceptAll("STREAMING", "TABLE") {
+		return ""
+	}
+	if p.acceptAll("IF", "NOT") {
+		p.accept("EXISTS")
+	}
+	name := ""
+	for p.peek().isName() {
+		name += p.take().val
+		if !p.acceptOp(".") {
+			break
+		}
+		name += "."
+	}
+	return name
 }
 
 // ParseSelect parses one query; a semicolon may follow. The error is an *Error.

@@ -24,7 +24,7 @@ func AddsColumns(a, b *plan.Query, ao, bo plan.Options) (Added, bool) {
 	if a.Mode != b.Mode || ao != bo {
 		return x.added, false
 	}
-	x.walk(a.Root, b.Root)
+	x.walk(belowStateless(a.Root), belowStateless(b.Root))
 	return x.added, x.aggregates == 1 && !x.differs && len(x.added.Names) > 0
 }
 

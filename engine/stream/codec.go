@@ -94,6 +94,7 @@ type decoder struct {
 	err     error
 	version uint32 // of the snapshot format
 	v1      bool   // written by version 1, which wrote the state of an operator in one piece
+	moved   bool   // see Decoder.Moved
 }
 
 func newDecoder(r io.Reader) *decoder { return &decoder{r: bufio.NewReaderSize(r, 64<<10)} }
@@ -260,6 +261,10 @@ func NewDecoder(r io.Reader, version uint32) *Decoder {
 	return &Decoder{d}
 }
 
+// Moved says that the state was written by a query with the same stateful
+// operators and perhaps other filters and projections, which write nothing.
+func (s *Decoder) Moved() { s.d.moved = true }
+
 func (s *Decoder) Uvarint() uint64      { return s.d.uvarint() }
 func (s *Decoder) Varint() int64        { return s.d.varint() }
 func (s *Decoder) Bool() bool           { return s.d.bool() }
@@ -323,7 +328,7 @@ func (p *Pipeline) Load(s *Decoder) {
 	for _, m := range p.marks {
 		m.late, m.evict = d.varint(), d.varint()
 	}
-	if d.int() != len(p.ops) {
+	if n := d.int(); n != len(p.ops) && !d.moved {
 		d.fail(errState)
 		return
 	}

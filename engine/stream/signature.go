@@ -26,8 +26,10 @@ func SameState(a, b *plan.Query, ao, bo plan.Options) bool {
 	return slices.Equal(Signature(a, ao), Signature(b, bo)) && shape(a.Root) == shape(b.Root)
 }
 
-// shape is the kinds of all operators: a state is read back operator by operator.
+// shape is the kinds of the operators but filters and projections: a state is
+// read back operator by operator, and those have none.
 func shape(n plan.Node) string {
+	n = belowStateless(n)
 	s := fmt.Sprintf("%T(", n)
 	for _, in := range n.Inputs() {
 		if hasStream(in) {
@@ -35,6 +37,20 @@ func shape(n plan.Node) string {
 		}
 	}
 	return s + ")"
+}
+
+// belowStateless passes over the filters and projections of a plan, HAVING among them.
+func belowStateless(n plan.Node) plan.Node {
+	for {
+		switch x := n.(type) {
+		case *plan.Filter:
+			n = x.Input
+		case *plan.Project:
+			n = x.Input
+		default:
+			return n
+		}
+	}
 }
 
 type signer struct {
