@@ -60,6 +60,7 @@ func (a *analyzer) analyze(q *sql.Query) (*Query, error) {
 		out.Root = pushDown(out.Root)
 		fold(out.Root)
 	}
+	takeLate(out.Root)
 	prune(out.Root)
 	out.Streaming = isStreaming(out.Root)
 	if !out.Streaming {

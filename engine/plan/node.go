@@ -46,6 +46,8 @@ type Dedup struct {
 	Within   bool
 	EventKey int   // ordinal in Input of the watermarked event time: of the key that is one, or, for Within, of the column that expires keys; -1 = keys are never forgotten
 	Delay    int64 // µs, Within: the delay of the watermark below
+	// TakesLate: nothing above reads the event time, and it expires no key. Spark prunes the column, and then no row is late.
+	TakesLate bool
 }
 
 // Filter keeps the rows where Cond is true.

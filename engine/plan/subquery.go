@@ -199,6 +199,9 @@ func (b *binder) joinSubquery(q *sql.Query, operands []sql.Expr, kind JoinKind, 
 	if err := b.checkItems(in); err != nil {
 		return err
 	}
+	if isStreaming(in.rel.node) {
+		return fail(pos, "INVALID_SUBQUERY_EXPRESSION.STREAMING_QUERY", "42823", "EXISTS and IN cannot ask a stream: its answer would change; write FROM STREAM a LEFT SEMI JOIN STREAM b ON a.key = b.key AND b.time BETWEEN a.time AND a.time + INTERVAL 5 MINUTES")
+	}
 	m, err := b.matcher(in)
 	if err != nil {
 		return err

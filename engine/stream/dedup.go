@@ -59,7 +59,7 @@ func (o *dedupOp) push(c *chunk) {
 	o.ctx.Reset()
 	o.c = *c
 	sel := dropDeleted(c, c.sel, &o.del)
-	if o.judge != nil && o.judge.late != noMark && o.time >= 0 {
+	if o.judge != nil && o.judge.late != noMark && o.time >= 0 && !o.node.TakesLate {
 		sel = o.dropLate(c, sel)
 	}
 	if lenOf(sel, c.b.Len) == 0 {
