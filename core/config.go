@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,7 +160,23 @@ func (c *Config) transport() (raftstore.TLS, error) {
 		return raftstore.TLS{}, fmt.Errorf("core: tls_ca %s: no certificate in it", c.TLSCA)
 	}
 	certs := []tls.Certificate{cert}
+	peers, err := c.peers()
+	if err != nil {
+		return raftstore.TLS{}, err
+	}
+	nodes := make([]string, len(peers))
+	for i, p := range peers {
+		if nodes[i], _, err = net.SplitHostPort(p.Addr); err != nil {
+			return raftstore.TLS{}, fmt.Errorf("core: peers: %w", err)
+		}
+	}
+	if own, err := x509.ParseCertificate(cert.Certificate[0]); err != nil {
+		return raftstore.TLS{}, fmt.Errorf("core: tls_cert %s: %w", c.TLSCert, err)
+	} else if host := nodes[slices.IndexFunc(peers, func(p raftstore.Peer) bool { return p.ID == c.NodeID })]; len(peers) > 1 && own.VerifyHostname(host) != nil {
+		return raftstore.TLS{}, fmt.Errorf("core: tls_cert %s is not for %s, the address of %s in peers: the other nodes would refuse it; it needs a subject alternative name", c.TLSCert, host, c.NodeID)
+	}
 	return raftstore.TLS{
+		Nodes:  nodes,
 		Server: &tls.Config{Certificates: certs, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS13},
 		Client: &tls.Config{Certificates: certs, RootCAs: pool, MinVersion: tls.VersionTLS13},
 	}, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type Mux struct {
 	advertise string
 	server    *tls.Config // nil: plain transport
 	client    *tls.Config
+	nodes     []string // hosts of the members; nil: any
 	http      *queue
 	peer      *queue
 	mu        sync.Mutex
@@ -62,13 +64,16 @@ type Mux struct {
 type TLS struct {
 	Server *tls.Config // must verify client certificates when given
 	Client *tls.Config
+	// Nodes are the hosts of the members: a certificate that is for none of them opens no channel between nodes. Any client
+	// of the same authority could otherwise write the log. nil = not looked at.
+	Nodes []string
 }
 
 // NewMux starts to route connections of l. advertise is the address under which peers reach this node.
 func NewMux(l net.Listener, advertise string, sec TLS) *Mux {
 	m := &Mux{listener: l, advertise: advertise, groups: map[uint32]*queue{}, maxOpen: MaxConnections, done: make(chan struct{})}
 	if sec.Server != nil {
-		m.server = sec.Server.Clone()
+		m.server, m.nodes = sec.Server.Clone(), sec.Nodes
 		m.server.NextProtos = []string{peerProtocol, httpProtocol}
 	}
 	if sec.Client != nil {
@@ -157,7 +162,7 @@ func (m *Mux) route(c net.Conn) {
 			m.drop(c)
 			return
 		}
-		peerAllowed = isNode(t.ConnectionState())
+		peerAllowed = m.isNode(t.ConnectionState())
 		c = t
 	}
 	var first [preambleLen]byte
@@ -187,7 +192,8 @@ func (m *Mux) pushPeer(c net.Conn, p [preambleLen]byte) bool {
 	_ = c.SetDeadline(time.Time{})
 	switch Channel(p[5]) {
 	case ChannelPeer:
-		m.peer.push(c)
+		// net/http closes a *tls.Conn at once whose protocol it does not know, so it must not see that this is one.
+		m.peer.push(struct{ net.Conn }{c})
 		return true
 	case ChannelRaft:
 		m.mu.Lock()
@@ -202,8 +208,9 @@ func (m *Mux) pushPeer(c net.Conn, p [preambleLen]byte) bool {
 	return false
 }
 
-// isNode reports whether a TLS connection may carry node-to-node traffic: a verified certificate that is not an agent's.
-func isNode(s tls.ConnectionState) bool {
+// isNode reports whether a TLS connection may carry node-to-node traffic: a verified certificate for the address of a member,
+// and not an agent's.
+func (m *Mux) isNode(s tls.ConnectionState) bool {
 	if s.NegotiatedProtocol != peerProtocol || len(s.VerifiedChains) == 0 {
 		return false
 	}
@@ -212,7 +219,7 @@ func isNode(s tls.ConnectionState) bool {
 			return false
 		}
 	}
-	return true
+	return m.nodes == nil || slices.ContainsFunc(m.nodes, func(host string) bool { return s.PeerCertificates[0].VerifyHostname(host) == nil })
 }
 
 func (m *Mux) dial(ctx context.Context, addr string, ch Channel, group uint32) (net.Conn, error) {

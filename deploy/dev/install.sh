@@ -14,6 +14,8 @@ want chromium chromium
 want java default-jre-headless
 want mvn maven
 want flock util-linux
+want ip iproute2
+want nft nftables
 
 if [ ${#need[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || {

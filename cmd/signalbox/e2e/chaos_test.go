@@ -93,7 +93,7 @@ func (p *pipeline) wreck(t *testing.T, rng *rand.Rand, length time.Duration) {
 	}
 	for i := range p.cores {
 		eventually(t, time.Minute, fmt.Sprintf("core%d to be ready", i+1), func(ctx context.Context) error {
-			_, err := get(ctx, "http://"+p.addrs[i]+"/readyz")
+			_, err := get(ctx, p.url(i)+"/readyz")
 			return err
 		})
 	}

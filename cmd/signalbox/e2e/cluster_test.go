@@ -27,6 +27,8 @@ type cluster struct {
 	dir    string
 	cores  []*process
 	addrs  []string
+	tls    *authority // nil: plain, on loopback
+	lan    *lan       // nil: everything is on loopback
 	agents []*process
 	edges  []string // addresses of the agents' /healthz
 	all    *client.Client
@@ -62,16 +64,38 @@ func (c *cluster) startCores(settings string) {
 	for i, addr := range c.addrs {
 		name := fmt.Sprintf("core%d", i+1)
 		text := fmt.Sprintf("node_id: %s\nlisten: %s\npeers: [%s]\ndata_dir: %s\n%s", name, addr, strings.Join(peers, ", "), filepath.Join(c.dir, name), settings)
+		if c.tls != nil {
+			text += c.tls.node(name, addr)
+		}
 		p := newProcess(t, name, "signalbox-core", c.dir, "--config", c.write(name+".yaml", text))
+		if c.lan != nil {
+			c.lan.place(p)
+		}
 		c.cores = append(c.cores, p)
-		c.one = append(c.one, client.New(addr))
+		c.one = append(c.one, client.New(c.url(i)))
 		p.start()
 	}
-	c.all = client.New(strings.Join(c.addrs, ","))
+	c.all = client.New(c.urls())
 	eventually(t, time.Minute, "a leader", func(ctx context.Context) error {
 		_, err := c.leader(ctx)
 		return err
 	})
+}
+
+// url is where a node's API is.
+func (c *cluster) url(i int) string {
+	if c.tls != nil {
+		return "https://" + c.addrs[i]
+	}
+	return "http://" + c.addrs[i]
+}
+
+func (c *cluster) urls() string {
+	var all []string
+	for i := range c.addrs {
+		all = append(all, c.url(i))
+	}
+	return strings.Join(all, ",")
 }
 
 func (c *cluster) write(name, text string) string {
@@ -87,6 +111,9 @@ func (c *cluster) write(name, text string) string {
 func (c *cluster) agent(name, broker, extra string, args ...string) *process {
 	c.t.Helper()
 	addr := fmt.Sprintf("127.0.0.1:%d", devservices.FreePort(c.t))
+	if c.tls != nil {
+		extra += c.tls.agent(name)
+	}
 	if extra != "" {
 		args = append(args, "--config", c.write(name+".yaml", extra))
 	}
@@ -107,7 +134,7 @@ func (c *cluster) agent(name, broker, extra string, args ...string) *process {
 // apply loads files and tables with the operator's program.
 func (c *cluster) apply(args ...string) {
 	c.t.Helper()
-	c.t.Log(strings.ReplaceAll(strings.TrimSpace(mustRun(c.t, "signalbox", append([]string{"apply", "--core", strings.Join(c.addrs, ",")}, args...)...)), "\n", "; "))
+	c.t.Log(strings.ReplaceAll(strings.TrimSpace(mustRun(c.t, "signalbox", append([]string{"apply", "--core", c.urls()}, args...)...)), "\n", "; "))
 }
 
 // leader returns the position of the leading node, as a node that knows says.

@@ -81,7 +81,7 @@ func (p *pipeline) bringBack(t *testing.T, i, other int, early bool) {
 		}
 		p.cores[other].start()
 		eventually(t, time.Minute, "the other node to be back", func(ctx context.Context) error {
-			_, err := get(ctx, "http://"+p.addrs[other]+"/readyz")
+			_, err := get(ctx, p.url(other)+"/readyz")
 			return err
 		})
 	}

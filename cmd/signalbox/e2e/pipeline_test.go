@@ -60,8 +60,8 @@ const rules = `groups:
 const keyspace = "e2e"
 
 // sinkConfig names the sinks beside SQLite; Cassandra may be nil.
-func sinkConfig(broker *devservices.Broker, cassandra *devservices.CassandraNode) string {
-	out := fmt.Sprintf("mqtt: {brokers: [%q]}\n", broker.URL)
+func sinkConfig(broker string, cassandra *devservices.CassandraNode) string {
+	out := fmt.Sprintf("mqtt: {brokers: [%q]}\n", broker)
 	if cassandra == nil {
 		return out
 	}
@@ -104,14 +104,24 @@ func startPipelineOn(t *testing.T, disks func(dir string), nodes int, broker *de
 	if disks != nil {
 		disks(p.dir)
 	}
-	p.startCores(sinkConfig(p.broker, p.cassandra) + strings.Join(settings, ""))
+	p.startOn(t, settings...)
+	return p
+}
+
+// startOn starts a pipeline whose folder and addresses are chosen.
+func (p *pipeline) startOn(t *testing.T, settings ...string) {
+	t.Helper()
+	broker := p.broker.URL
+	if p.lan != nil {
+		broker = "tcp://" + p.lan.relay(strings.TrimPrefix(broker, "tcp://"))
+	}
+	p.startCores(sinkConfig(broker, p.cassandra) + strings.Join(settings, ""))
 	p.apply(p.write("pipeline.sql", bus.Pipeline), p.write("revised.sql", revised), "vehicle_types="+p.write("vehicle_types.csv", bus.VehicleTypes))
 	p.apply(p.write("rules.yaml", rules)) // after the table that a rule joins has its rows
 	p.events = watch(t, p.broker.URL, "e2e-events", "signalbox/event/#")
 	p.agent("depot1", p.broker.URL, agentConfig(1, "0s"))
 	p.agent("depot2", p.broker.URL, agentConfig(2, "200ms"))
 	p.ledger = newLedger(t, p.broker.URL)
-	return p
 }
 
 // applied returns how many readings the cluster has applied, as any node says.
@@ -212,7 +222,7 @@ func (p *pipeline) killAndRestart(t *testing.T, what string, i int, readings uin
 	p.untilApplied(readings)
 	p.cores[i].start()
 	eventually(t, time.Minute, fmt.Sprintf("core%d to be ready again", i+1), func(ctx context.Context) error {
-		_, err := get(ctx, "http://"+p.addrs[i]+"/readyz")
+		_, err := get(ctx, p.url(i)+"/readyz")
 		return err
 	})
 	t.Logf("core%d is back", i+1)
@@ -436,7 +446,7 @@ func (p *pipeline) checkRejected(t *testing.T) {
 		for _, r := range rows.Rows {
 			got[string(r[0])] = string(r[1])
 		}
-		text, err := get(t.Context(), "http://"+p.addrs[i]+"/metrics")
+		text, err := get(t.Context(), p.url(i)+"/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}

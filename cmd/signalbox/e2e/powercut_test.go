@@ -71,7 +71,7 @@ func (c *cluster) everybodyReady(t *testing.T) {
 			if !c.cores[i].running() {
 				t.Fatalf("core%d ended by itself", i+1)
 			}
-			_, err := get(ctx, "http://"+c.addrs[i]+"/readyz")
+			_, err := get(ctx, c.url(i)+"/readyz")
 			return err
 		})
 	}
