@@ -221,8 +221,7 @@ func (o *paneOp) dropLate(c *chunk, t *column.Column, sel []int32) []int32 {
 		o.lo = minTime(t.I64, sel, n)
 	}
 	several := o.fused && o.spec.Size > o.spec.Slide
-	gaps := o.fused && o.spec.Size < o.spec.Slide // a time may be in no window at all
-	if !nulls && (lm == noMark || o.lo >= limit && !gaps) {
+	if !nulls && (lm == noMark || o.lo >= limit) {
 		if several && lm != noMark {
 			o.partly(c, t, sel, lm)
 		}
@@ -236,7 +235,7 @@ func (o *paneOp) dropLate(c *chunk, t *column.Column, sel []int32) []int32 {
 			if !o.fused {
 				o.late = append(o.late, r) // NULL is a group of its own, kept until the end
 			}
-		case lm != noMark && (t.I64[r] < limit || gaps && o.inClosed(t.I64[r], lm)):
+		case lm != noMark && t.I64[r] < limit:
 			o.p.late(c, int(r), "")
 		default:
 			o.late = append(o.late, r)
@@ -256,17 +255,8 @@ func (o *paneOp) firstOnTime(lm int64) int64 {
 	if !o.fused {
 		return lm + 1
 	}
-	if o.spec.Size < o.spec.Slide { // a time between two windows is in none: see inClosed
-		return noMark + 1
-	}
 	// The latest window of t ends at Last(t)+Size; it must be > lm. Last(t) > lm-Size, and starts are multiples of Slide.
 	return o.spec.Last(lm-o.spec.Size) + o.spec.Slide
-}
-
-// inClosed reports whether the one window of a time is closed.
-func (o *paneOp) inClosed(t, lm int64) bool {
-	start := o.spec.Last(t)
-	return t-start < o.spec.Size && start+o.spec.Size <= lm
 }
 
 // partly reports rows that some, not all, of their sliding windows could take: they count.
