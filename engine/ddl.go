@@ -158,7 +158,7 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 	if err != nil {
 		return err
 	}
-	q, err := plan.Analyze(st.Query, continuous{c}, plan.AnalyzeOptions{Mode: opts.Mode, Now: now, Text: st.QueryText})
+	q, err := plan.Analyze(st.Query, continuous{c}, plan.AnalyzeOptions{Mode: opts.Mode, Live: true, Now: now, Text: st.QueryText})
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (e *Engine) verdict(c *catalog, st *sql.CreateStreamingTable) (TableVerdict
 	if err != nil {
 		return v, err
 	}
-	q, err := plan.Analyze(st.Query, continuous{c}, plan.AnalyzeOptions{Mode: opts.Mode, Now: old.now, Text: st.QueryText})
+	q, err := plan.Analyze(st.Query, continuous{c}, plan.AnalyzeOptions{Mode: opts.Mode, Live: true, Now: old.now, Text: st.QueryText})
 	if err != nil {
 		return v, err
 	}

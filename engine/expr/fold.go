@@ -87,7 +87,7 @@ func Fold(e Expr) Expr {
 
 func foldNode(e Expr) Expr {
 	switch e.(type) {
-	case *literal, *columnRef, *lambdaVar, *lambda, *outer:
+	case *literal, *columnRef, *lambdaVar, *lambda, *outer, *now:
 		return e
 	}
 	for _, c := range e.Children() {

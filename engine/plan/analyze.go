@@ -14,6 +14,8 @@ type AnalyzeOptions struct {
 	Mode Mode
 	// Now is the value of current_timestamp() and friends, µs: the start of the query.
 	Now int64
+	// Live: current_timestamp() is the time of the entry that is being processed, as in a micro-batch of Spark.
+	Live bool
 	// Text is the query as written; kept in Query.SQL.
 	Text string
 	// Plain leaves filters and constants where they were written: for tests that
@@ -55,7 +57,7 @@ func (a *analyzer) analyze(q *sql.Query) (*Query, error) {
 		return nil, nil
 	}
 	r = r.visible()
-	out := &Query{Root: r.node, SQL: opt.Text}
+	out := &Query{Root: r.node, SQL: opt.Text, Clock: a.clock}
 	if !opt.Plain {
 		out.Root = pushDown(out.Root)
 		fold(out.Root)
@@ -81,6 +83,7 @@ type analyzer struct {
 	positions map[Node]sql.Pos // where an operator was written, for errors found later
 	collect   bool             // go on after an error where that is possible
 	found     []error
+	clock     *expr.Clock // of a query that asks for the time of each entry
 }
 
 // tolerate notes an error of one expression when all are asked for.

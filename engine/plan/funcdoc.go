@@ -10,7 +10,7 @@ func QueryFunctions() []expr.FuncInfo {
 		{Name: "window", Signature: "window(time, size[, slide[, start]])", Doc: "The time windows [start, end) a row is in, a STRUCT<start, end>; windows are aligned to 1970-01-01 UTC, shifted by start. With a slide a row is in size / slide windows. In GROUP BY or the select list.", Example: "window(time, '1 minute')"},
 		{Name: "session_window", Signature: "session_window(time, gap)", Doc: "The session a row is in: it ends when no row came for the gap, which may be computed per row. Sessions that touch are one. In GROUP BY, beside another key on a stream.", Example: "session_window(time, '30 seconds')"},
 		{Name: "window_time", Signature: "window_time(window)", Doc: "The last microsecond of a window: the event time of a row that was made of one, for a window of windows.", Example: "window_time(window(time, '1 minute'))"},
-		{Name: "current_timestamp", Signature: "current_timestamp()", Doc: "The start of the query: of a continuous query the time of the entry that created it, of signalbox query the time of the last entry. It is no clock: every node and replay says the same."},
+		{Name: "current_timestamp", Signature: "current_timestamp()", Doc: "In a continuous query the time of the entry that is being processed, in signalbox query that of the last entry. It is no clock: every node and replay says the same."},
 		{Name: "now", Signature: "now()", Doc: "The same as current_timestamp."},
 		{Name: "current_date", Signature: "current_date()", Doc: "The date of current_timestamp in UTC."},
 		{Name: "curdate", Signature: "curdate()", Doc: "The same as current_date."},

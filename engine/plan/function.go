@@ -142,6 +142,12 @@ func (b *binder) misplacedAggregate(e *sql.Call) error {
 // now gives the functions of the current time: constants, the start of the query.
 func (b *binder) now(pos sql.Pos, name string) (expr.Expr, error) {
 	ts := expr.NewLiteral(timestampType(), column.I64(b.a.opt.Now))
+	if b.a.opt.Live {
+		if b.a.clock == nil {
+			b.a.clock = &expr.Clock{Now: b.a.opt.Now}
+		}
+		ts = expr.NewNow(b.a.clock)
+	}
 	switch name {
 	case "current_date", "curdate":
 		x, err := expr.Cast(ts, column.Of(column.Date), false)

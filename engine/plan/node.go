@@ -316,6 +316,7 @@ type Query struct {
 	Streaming bool // it reads FROM STREAM
 	Mode      Mode // output mode: asked for, or the default (see Options.Mode)
 	SQL       string
+	Clock     *expr.Clock // what current_timestamp() reads in a continuous query, nil without one
 }
 
 // Options of a streaming table (CREATE STREAMING TABLE … OPTIONS).

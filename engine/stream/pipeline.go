@@ -55,6 +55,8 @@ type Pipeline struct {
 	lagging  bool // see lags
 	stateful bool // see Stateful
 
+	clock *expr.Clock // what current_timestamp() reads, nil when the query does not ask
+
 	seed   [16]byte
 	idbuf  []byte
 	idlast idOrigin
@@ -88,7 +90,7 @@ func (m *mark) advance(global int64) {
 
 // Compile builds the pipeline of a streaming query.
 func Compile(q *plan.Query, opt Options) (*Pipeline, error) {
-	p := &Pipeline{opt: opt, root: q.Root, mode: q.Mode, wm: noMark, age: noMark}
+	p := &Pipeline{opt: opt, root: q.Root, mode: q.Mode, clock: q.Clock, wm: noMark, age: noMark}
 	if p.mode == "" {
 		p.mode = opt.Table.Mode
 	}
@@ -161,6 +163,9 @@ func (p *Pipeline) advanceMarks() {
 // Apply runs one entry through the pipeline. The error is the first failing row under Strict.
 func (p *Pipeline) Apply(en *Entry) (*Result, error) {
 	p.index, p.tick = en.Index, en.Time
+	if p.clock != nil {
+		p.clock.Now = en.Time
+	}
 	p.res.Late, p.res.Partly, p.res.Failed = p.res.Late[:0], p.res.Partly[:0], p.res.Failed[:0]
 	p.sink.reset()
 	p.data = false
