@@ -68,8 +68,8 @@ func (a *Agent) notReady() []string {
 	switch err := a.spool.Err(); {
 	case err != nil:
 		bad("spool: %v", err)
-	case st.DiskWaits:
-		bad("disk full: nothing is acknowledged to the broker until there is room: free some on the disk of %s", a.cfg.DataDir)
+	case st.DiskWaits || st.DiskTight:
+		bad("disk full: free some on the disk of %s; until then spool.policy %s holds, and what waits is sent with the room that was reserved", a.cfg.DataDir, a.cfg.Spool.Policy)
 	case (l.committing || l.sealing > 0) && time.Since(h.committed) > diskSlow:
 		bad("the disk of %s takes %v for one write", a.cfg.DataDir, time.Since(h.committed).Truncate(time.Second))
 	case l.blocked != nil || l.full:

@@ -2,9 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"signalbox/edge/wire"
@@ -110,29 +108,6 @@ func (s *Spool) write(seg *segment, buf []byte) error {
 		}
 		return err
 	})
-}
-
-// noRoom reports whether an error says that there is no room on the disk now.
-func noRoom(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// untilRoom tries again while there is no room on the disk.
-func (s *Spool) untilRoom(try func() error) error {
-	for {
-		err := try()
-		s.mu.Lock()
-		s.stats.DiskWaits = noRoom(err) && !s.closed
-		if noRoom(err) {
-			s.stats.DiskFull++
-		}
-		again := s.stats.DiskWaits
-		s.mu.Unlock()
-		if !again {
-			return err
-		}
-		time.Sleep(diskFullRetry)
-	}
 }
 
 // rotate starts a new segment when the group would make this one too large.
@@ -262,9 +237,12 @@ func parseCheckpoint(rec record) (checkpoint, error) {
 // makeRoom applies the policy when size more bytes do not fit. An eighth of the
 // quota is kept for sealed batches: without them no space would ever come back. mu is held.
 func (s *Spool) makeRoom(size int64, d *Data) error {
-	limit := s.cfg.QuotaBytes - s.cfg.QuotaBytes/8
+	limit := s.cfg.QuotaBytes - s.cfg.QuotaBytes/8 - s.reserveBytes()
 	if size > limit {
 		return ErrTooLarge
+	}
+	if s.stats.DiskTight {
+		return s.tight(size, d)
 	}
 	for s.bytes()+size > limit {
 		switch {

@@ -20,6 +20,7 @@ type memFS struct {
 	noSync  bool                // planted bug: Sync says yes and does nothing
 	fail    error               // of every Sync from now on
 	full    int                 // writes that find the disk full, half way
+	room    int                 // bytes of all files, 0 = no end
 }
 
 type memFile struct {
@@ -82,6 +83,15 @@ func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
 		f.fs.full--
 		n := copy(grown(f, int(off)+len(b)/2)[off:], b[:len(b)/2])
 		return n, syscall.ENOSPC
+	}
+	if f.fs.room > 0 {
+		used := max(0, int(off)+len(b)-len(f.data))
+		for _, x := range f.fs.names {
+			used += len(x.data)
+		}
+		if used > f.fs.room {
+			return 0, syscall.ENOSPC
+		}
 	}
 	return copy(grown(f, int(off)+len(b))[off:], b), nil
 }

@@ -30,6 +30,9 @@ func Open(fs FS, cfg Config, newInstall [16]byte) (*Spool, error) {
 	if err == nil {
 		err = s.recover(names)
 	}
+	if err == nil {
+		err = s.openReserve(names)
+	}
 	if err != nil {
 		s.closeFiles()
 		return nil, fmt.Errorf("spool: open: %w", err)
@@ -360,6 +363,7 @@ func (s *Spool) Close() error {
 	s.wake.Signal()
 	s.mu.Unlock()
 	<-s.done
+	s.watching.Wait()
 	return errors.Join(s.failed, s.closeFiles())
 }
 

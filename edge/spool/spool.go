@@ -93,6 +93,7 @@ type Stats struct {
 	Quarantined      uint64            // records lost to damage inside a segment
 	DiskFull         uint64            // writes that found the disk full and were tried again
 	DiskWaits        bool              // one is being tried again now
+	DiskTight        bool              // the reserve is used: the disk is full, and readings meet the policy
 }
 
 // Spool is safe for concurrent use.
@@ -113,10 +114,12 @@ type Spool struct {
 	lost     wire.Gap // dropped and not yet a gap record
 	read     position
 	trimming bool
+	dropped  bool // a segment, for the reserve
 	failed   error
 	closed   bool
 	done     chan struct{}
 	stats    Stats
+	watching sync.WaitGroup // for room for the reserve
 }
 
 // op is a record on its way to the disk.
@@ -167,7 +170,7 @@ func (s *Spool) Seal(b *Sealed, fresh int, done func(error)) error {
 	switch {
 	case s.state.Epoch == 0 || b.Epoch != s.state.Epoch || b.Seq != s.state.NextSeq:
 		return fmt.Errorf("spool: batch (epoch %d, seq %d) is not the next: epoch %d, seq %d", b.Epoch, b.Seq, s.state.Epoch, s.state.NextSeq)
-	case s.bytes()+int64(len(b.Body)) > s.cfg.QuotaBytes:
+	case s.bytes()+int64(len(b.Body))+s.reserveBytes() > s.cfg.QuotaBytes:
 		return ErrFull
 	case s.anyConsumed(b.Consumes):
 		return ErrGone
