@@ -63,6 +63,7 @@ func (a *sumInt) copyRange(at int, other Accumulator, from, n int) bool {
 	copyN(a.has, at, o.has, from, n)
 	copyN(a.n, at, o.n, from, n)
 	copyN(a.broken, at, o.broken, from, n)
+	a.bound.raise(o.bound.most)
 	return true
 }
 
@@ -72,6 +73,7 @@ func (a *sumDec) copyRange(at int, other Accumulator, from, n int) bool {
 		copyN(a.vals, at, o.vals, from, n)
 		copyN(a.n, at, o.n, from, n)
 		copyN(a.broken, at, o.broken, from, n)
+		a.bound.raise(o.bound.most)
 	}
 	return ok
 }

@@ -27,6 +27,9 @@ func cmpDec(a, b column.Decimal128) int {
 
 // fitsDec reports whether an unscaled value has at most that many digits.
 func fitsDec(v column.Decimal128, precision uint8) bool {
+	if precision >= 19 && v.Hi == int64(v.Lo)>>63 { // 64 bits are 18 digits and some
+		return true
+	}
 	if v.Hi < 0 {
 		lo, borrow := bits.Sub64(0, v.Lo, 0)
 		hi, _ := bits.Sub64(0, uint64(v.Hi), borrow)

@@ -2,6 +2,7 @@ package agg
 
 import (
 	"io"
+	"math"
 	"math/big"
 
 	"signalbox/engine/column"
@@ -15,7 +16,9 @@ type sumInt struct {
 	sum                    []int64
 	n                      []int64 // only for the mean
 	has                    []bool
-	broken                 []bool // try: this group has overflowed
+	broken                 []bool  // try: this group has overflowed
+	wide                   []int64 // upper words, of scratch
+	bound                  bound
 	try                    bool
 	interval, months, mean bool
 }
@@ -28,13 +31,17 @@ func (a *sumInt) Grow(n int) {
 	if a.try {
 		a.broken = growTo(a.broken, n)
 	}
+	if a.wide != nil {
+		a.wide = growTo(a.wide, n)
+	}
 }
 
 func (a *sumInt) Add(ctx *expr.Context, groups []int32, args []*column.Column, sel []int32) {
 	arg := args[0]
 	v := arg.I64
 	sum, has := a.sum, a.has[:len(a.sum)]
-	if a.mean || a.months || a.try || arg.HasNulls() {
+	a.bound.adding()
+	if a.mean || a.months || a.try || a.wide != nil || arg.HasNulls() {
 		a.addSlow(ctx, groups, arg, sel)
 		return
 	}
@@ -76,6 +83,14 @@ func (a *sumInt) addSlow(ctx *expr.Context, groups []int32, arg *column.Column, 
 
 // add reports whether the sum still fits; with try it always does, as NULL.
 func (a *sumInt) add(g int32, x, n int64) bool {
+	if a.wide != nil {
+		a.wide[g], a.sum[g] = addWide(a.wide[g], a.sum[g], x)
+		a.has[g] = true
+		if a.mean {
+			a.n[g] += n
+		}
+		return true
+	}
 	t := a.sum[g] + x
 	bad := (a.sum[g]^t)&(x^t) < 0 || a.months && t != int64(int32(t))
 	switch {
@@ -107,16 +122,23 @@ func (a *sumInt) Merge(into int32, other Accumulator, from int32) error {
 	if a.mean {
 		n = o.n[from]
 	}
+	if o.wide != nil && a.wide != nil {
+		a.wide[into] += o.wide[from] - o.sum[from]>>63
+	}
 	if !a.add(into, o.sum[from], n) {
 		return errOverflow
 	}
+	a.bound.raise(math.Abs(float64(a.sum[into])) / a.intLimit())
 	return nil
 }
 
 func (a *sumInt) Value(group int32, out *column.Column) error {
+	tooLong := a.wide != nil && (a.wide[group] != a.sum[group]>>63 || a.months && a.sum[group] != int64(int32(a.sum[group])))
 	switch {
-	case !a.has[group] || a.try && a.broken[group]:
+	case !a.has[group] || a.try && (a.broken[group] || tooLong):
 		out.AppendNull()
+	case tooLong:
+		return errOverflow
 	case a.mean:
 		out.AppendI64(divRound(a.sum[group], a.n[group]))
 	default:
@@ -139,6 +161,9 @@ func divRound(v, n int64) int64 {
 
 func (a *sumInt) Clear(group int32) {
 	a.sum[group], a.has[group] = 0, false
+	if a.wide != nil {
+		a.wide[group] = 0
+	}
 	if a.mean {
 		a.n[group] = 0
 	}
@@ -170,6 +195,7 @@ func (a *sumInt) Decode(r io.Reader, n int) error {
 	if a.try {
 		a.broken = d.bools(n)
 	}
+	a.Measure()
 	return d.err
 }
 
@@ -180,6 +206,8 @@ type sumDec struct {
 	vals     []column.Decimal128
 	n        []int64
 	broken   []bool
+	wide     []int64 // upper words, of scratch
+	bound    bound
 	try      bool
 	mean     bool
 	sum, out column.Type
@@ -187,10 +215,14 @@ type sumDec struct {
 
 func (a *sumDec) Grow(n int) {
 	a.vals, a.n, a.broken = growTo(a.vals, n), growTo(a.n, n), growTo(a.broken, n)
+	if a.wide != nil {
+		a.wide = growTo(a.wide, n)
+	}
 }
 
 func (a *sumDec) Add(ctx *expr.Context, groups []int32, args []*column.Column, sel []int32) {
 	arg := args[0]
+	a.bound.adding()
 	nulls := arg.HasNulls()
 	for i, g := range groups {
 		row := rowAt(sel, i)
@@ -204,6 +236,11 @@ func (a *sumDec) Add(ctx *expr.Context, groups []int32, args []*column.Column, s
 }
 
 func (a *sumDec) add(g int32, x column.Decimal128, n int64) bool {
+	if a.wide != nil {
+		a.wide[g], a.vals[g] = addWideDec(a.wide[g], a.vals[g], x)
+		a.n[g] += n
+		return true
+	}
 	t, ok := addDec(a.vals[g], x)
 	if !ok || !fitsDec(t, a.sum.Precision) {
 		if a.try {
@@ -222,16 +259,24 @@ func (a *sumDec) Merge(into int32, other Accumulator, from int32) error {
 		return mismatch(a, other)
 	}
 	a.broken[into] = a.broken[into] || o.broken[from]
+	if o.wide != nil && a.wide != nil {
+		a.wide[into] += o.wide[from] - o.vals[from].Hi>>63
+	}
 	if o.n[from] > 0 && !a.add(into, o.vals[from], o.n[from]) {
 		return errOverflow
 	}
+	a.bound.raise(decAbs(a.vals[into]) / a.decLimit())
 	return nil
 }
 
 func (a *sumDec) Value(group int32, out *column.Column) error {
-	if a.n[group] == 0 || a.broken[group] {
+	tooLong := a.wide != nil && (a.wide[group] != a.vals[group].Hi>>63 || !fitsDec(a.vals[group], a.sum.Precision))
+	if a.n[group] == 0 || a.broken[group] || a.try && tooLong {
 		out.AppendNull()
 		return nil
+	}
+	if tooLong {
+		return errOverflow
 	}
 	if !a.mean {
 		out.Append(column.Datum{Dec: a.vals[group]})
@@ -261,6 +306,9 @@ func meanDec(sum column.Decimal128, n int64, from, to int) *big.Int {
 
 func (a *sumDec) Clear(group int32) {
 	a.vals[group], a.n[group], a.broken[group] = column.Decimal128{}, 0, false
+	if a.wide != nil {
+		a.wide[group] = 0
+	}
 }
 
 func (a *sumDec) Encode(w io.Writer, n int) error {
@@ -275,6 +323,7 @@ func (a *sumDec) Decode(r io.Reader, n int) error {
 	d := newDecoder(r)
 	a.broken, a.n, a.vals = d.bools(n), d.ints(n), d.decimals(n)
 	d.positive(nil, a.n)
+	a.Measure()
 	return d.err
 }
 

@@ -18,10 +18,14 @@ type calls struct {
 	from []int     // of a state with fewer functions that is about to be read: the places of those
 	gids []int32   // scratch
 	sel  []int32
+
+	admission admission
 }
 
 func newCalls(list []plan.AggCall) *calls {
-	return &calls{list: list, args: make([][]*column.Column, len(list)), pass: make([][]bool, len(list)), sels: make([][]int32, len(list))}
+	k := &calls{list: list, args: make([][]*column.Column, len(list)), pass: make([][]bool, len(list)), sels: make([][]int32, len(list))}
+	k.findGuards()
+	return k
 }
 
 // eval computes every argument for the rows of sel.
@@ -45,23 +49,33 @@ func (k *calls) eval(ctx *expr.Context, b *column.Batch, sel []int32) {
 	}
 }
 
-// add folds the rows of sel, of groups gids, into accs.
-func (k *calls) add(ctx *expr.Context, accs []agg.Accumulator, gids, sel []int32) {
+// add folds the rows of sel, of groups gids, into accs; added says that those
+// that can fail have them already.
+func (k *calls) add(ctx *expr.Context, accs []agg.Accumulator, gids, sel []int32, added bool) {
+	guards := k.admission.guards
 	for i, acc := range accs {
-		g, s := gids, sel
-		if k.list[i].Filter != nil {
-			k.gids, k.sel = none(k.gids), none(k.sel)
-			for j, n := 0, len(gids); j < n; j++ {
-				if r := at(sel, j); k.pass[i][r] {
-					k.gids, k.sel = append(k.gids, gids[j]), append(k.sel, r)
-				}
-			}
-			g, s = k.gids, k.sel
+		if added && len(guards) > 0 && guards[0] == i {
+			guards = guards[1:]
+			continue
 		}
-		if len(g) > 0 {
+		if g, s := k.rowsOf(i, gids, sel); len(g) > 0 {
 			acc.Add(ctx, g, k.args[i], s)
 		}
 	}
+}
+
+// rowsOf returns the rows that call i takes.
+func (k *calls) rowsOf(i int, gids, sel []int32) (g, s []int32) {
+	if k.list[i].Filter == nil {
+		return gids, sel
+	}
+	k.gids, k.sel = none(k.gids), none(k.sel)
+	for j, n := 0, len(gids); j < n; j++ {
+		if r := at(sel, j); k.pass[i][r] {
+			k.gids, k.sel = append(k.gids, gids[j]), append(k.sel, r)
+		}
+	}
+	return k.gids, k.sel
 }
 
 func (k *calls) newAccs() []agg.Accumulator {

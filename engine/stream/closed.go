@@ -57,13 +57,13 @@ func (o *paneOp) pack(pn *pane) {
 	}
 	var packed []byte
 	if err == nil {
-		packed, err = packPane(pn.has, pn.revs, accs, pn.n)
+		packed, err = o.packPane(pn.has, pn.revs, accs, pn.n)
 	}
 	if err != nil { // an accumulator that cannot be encoded stays as it is: nothing was lost
 		o.mergeErr = err
 		return
 	}
-	pn.packed = packed
+	pn.packed, pn.bounds = packed, o.calls.bounds(accs)
 	o.closedBytes += packedBytes(pn)
 	if pn.caps == nil && len(o.spare) < 4 {
 		eachBit(pn.has, func(g int32) { clearAccs(pn.accs, g) })
@@ -77,7 +77,7 @@ func (o *paneOp) pack(pn *pane) {
 
 // packPane writes a set of groups and the states of those n groups; revs, if
 // any, are those of all groups.
-func packPane(has []uint64, revs []uint32, accs []agg.Accumulator, n int) ([]byte, error) {
+func (o *paneOp) packPane(has []uint64, revs []uint32, accs []agg.Accumulator, n int) ([]byte, error) {
 	b := pack.AppendSet(nil, has)
 	b = pack.AppendBools(b, []bool{len(revs) > 0})
 	if len(revs) > 0 {
@@ -85,6 +85,7 @@ func packPane(has []uint64, revs []uint32, accs []agg.Accumulator, n int) ([]byt
 		eachBit(has, func(g int32) { list = append(list, int64(revs[g])) })
 		b = pack.AppendInts(b, list)
 	}
+	b = pack.AppendFloats(b, o.calls.bounds(accs))
 	var err error
 	for _, a := range accs {
 		if b, err = agg.Pack(b, a, n); err != nil {
@@ -117,14 +118,13 @@ func (o *paneOp) unpack(pn *pane) {
 
 // unpackInto puts the states of a packed pane back to where they belong.
 func (o *paneOp) unpackInto(pn *pane, packed []byte) error {
-	revs, b, err := unpackGroups(packed, pn.has, pn.n)
+	h, b, err := o.unpackHead(packed, pn.has, pn.n)
 	if err != nil {
 		return err
 	}
-	if revs != nil {
-		pn.revs = make([]uint32, pn.size)
-		k := 0
-		eachBit(pn.has, func(g int32) { pn.revs[g] = uint32(revs[k]); k++ })
+	pn.bounds = nil
+	if revs := h.revisions(pn.has, pn.size); revs != nil {
+		pn.revs = revs
 	}
 	dense := o.calls.newAccs()
 	for _, a := range dense {
@@ -135,22 +135,44 @@ func (o *paneOp) unpackInto(pn *pane, packed []byte) error {
 	return copyRuns(pn.has, func(at, g, n int) error { return copyAccs(pn.accs, g, dense, at, n) })
 }
 
-// unpackGroups reads what comes before the states: which groups, and the
-// revisions of those n, nil when there are none.
-func unpackGroups(packed []byte, has []uint64, n int) (revs []int64, rest []byte, err error) {
+// packedHead is what comes before the states of a packed pane.
+type packedHead struct {
+	revs   []int64   // of its groups, nil when there are none
+	bounds []float64 // per call that can fail
+}
+
+// revisions spreads the revisions over n groups.
+func (h *packedHead) revisions(has []uint64, n int) []uint32 {
+	if h.revs == nil {
+		return nil
+	}
+	out, k := make([]uint32, n), 0
+	eachBit(has, func(g int32) { out[g] = uint32(h.revs[k]); k++ })
+	return out
+}
+
+func (o *paneOp) unpackHead(packed []byte, has []uint64, n int) (h packedHead, rest []byte, err error) {
+	return unpackHead(packed, has, n, len(o.calls.admission.guards))
+}
+
+func unpackHead(packed []byte, has []uint64, n, guards int) (h packedHead, rest []byte, err error) {
 	k, b, err := pack.Set(packed, has)
 	if err == nil && k != n {
 		err = errState
 	}
 	if err != nil {
-		return nil, nil, err
+		return h, nil, err
 	}
 	var with [1]bool
 	if b, err = pack.Bools(b, with[:]); err == nil && with[0] {
-		revs = make([]int64, n)
-		b, err = pack.Ints(b, revs)
+		h.revs = make([]int64, n)
+		b, err = pack.Ints(b, h.revs)
 	}
-	return revs, b, err
+	if err == nil {
+		h.bounds = make([]float64, guards)
+		b, err = pack.Floats(b, h.bounds)
+	}
+	return h, b, err
 }
 
 // copyRuns calls f for each run of groups in a set, with the number of groups before it.

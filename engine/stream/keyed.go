@@ -64,6 +64,10 @@ func (o *keyedOp) push(c *chunk) {
 	if o.caps != nil {
 		o.caps.before(gids)
 	}
+	gids, sel, added := o.calls.admit(o.p, &o.ctx, c, o.accs, gids, sel)
+	if len(gids) == 0 {
+		return
+	}
 	for _, g := range gids {
 		o.touched[g>>6] |= 1 << (g & 63)
 	}
@@ -75,10 +79,8 @@ func (o *keyedOp) push(c *chunk) {
 			}
 		}
 	}
-	o.calls.add(&o.ctx, o.accs, gids, sel)
-	for _, f := range o.ctx.Errors {
-		o.p.refuse(c, int(f.Row), "expression", f.Err)
-	}
+	o.calls.add(&o.ctx, o.accs, gids, sel, added)
+	o.p.refuseFailed(&o.ctx, c)
 }
 
 // dropExpired reports rows whose key would expire at once as late.

@@ -80,6 +80,9 @@ type paneOp struct {
 	mask        []uint64
 	union       []uint64
 	tmp         []agg.Accumulator
+	sums        []agg.Accumulator // of one group, to see whether a row fits
+	peaks       []float64         // per call that can fail: no pane's Bound is above it
+	one         [1]*pane
 	mergeErr    error
 }
 
@@ -95,7 +98,8 @@ type pane struct {
 	sel     []int32  // rows of the current batch
 	gids    []int32
 	listed  bool
-	packed  []byte // the groups of an emitted window and their state; then accs and has are nil
+	bounds  []float64 // of packed: per call that can fail
+	packed  []byte    // the groups of an emitted window and their state; then accs and has are nil
 	caps    captures
 }
 
@@ -116,6 +120,7 @@ func newPaneOp(p *Pipeline, n *plan.Aggregate, next operator, m *mark) *paneOp {
 	}
 	o.emitted, o.revisedAt, o.gaveUp, o.forgotten = noMark, noMark, noMark, noMark
 	o.nextUntold = never
+	o.peaks = make([]float64, len(o.calls.admission.guards))
 	o.keys = newKeys(p, rest)
 	o.timeX = n.Keys[o.evPos]
 	o.struct_ = o.timeX.Type().Kind == column.Struct
@@ -167,10 +172,8 @@ func (o *paneOp) push(c *chunk) {
 	if len(gids) == 0 {
 		return
 	}
-	o.distribute(t, gids, sel)
-	for _, f := range o.ctx.Errors {
-		o.p.refuse(c, int(f.Row), "expression", f.Err)
-	}
+	o.distribute(c, t, gids, sel)
+	o.p.refuseFailed(&o.ctx, c)
 }
 
 // dropDeleted leaves out rows that only say that an earlier row is gone.
@@ -324,23 +327,19 @@ func maxTime(v []int64, sel []int32, n int) int64 {
 }
 
 // distribute adds rows to their panes. Most batches lie in one pane.
-func (o *paneOp) distribute(t *column.Column, gids, sel []int32) {
+func (o *paneOp) distribute(c *chunk, t *column.Column, gids, sel []int32) {
 	n := t.Len()
 	if o.fused && o.onePane() && !t.HasNulls() {
 		if !o.ranged {
 			o.lo, o.hi = minTime(t.I64, sel, n), maxTime(t.I64, sel, n)
 		}
 		if lo := o.spec.Last(o.lo); uint64(o.hi-lo) < uint64(o.spec.Slide) {
-			o.add(o.pane(window.Span{Start: lo, End: lo + o.width()}), gids, sel)
+			o.fold(c, o.pane(window.Span{Start: lo, End: lo + o.width()}), gids, sel)
 			return
 		}
 	}
 	o.split(t, gids, sel)
-	for _, pn := range o.lists {
-		o.add(pn, pn.gids, pn.sel)
-		pn.sel, pn.gids, pn.listed = pn.sel[:0], pn.gids[:0], false
-	}
-	o.lists = o.lists[:0]
+	o.foldLists(c)
 }
 
 // onePane reports whether a row is in exactly one pane.
@@ -455,7 +454,10 @@ func (o *paneOp) newPane(s window.Span) *pane {
 }
 
 // add folds rows into a pane.
-func (o *paneOp) add(pn *pane, gids, sel []int32) {
+func (o *paneOp) add(pn *pane, gids, sel []int32, added bool) {
+	if len(gids) == 0 {
+		return
+	}
 	o.reserve(pn)
 	has := pn.has
 	for _, g := range gids {
@@ -479,7 +481,7 @@ func (o *paneOp) add(pn *pane, gids, sel []int32) {
 			o.change(pn, gids)
 		}
 	}
-	o.calls.add(&o.ctx, pn.accs, gids, sel)
+	o.calls.add(&o.ctx, pn.accs, gids, sel, added)
 }
 
 // isEmitted reports whether the first window of a pane was emitted.

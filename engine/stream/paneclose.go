@@ -213,6 +213,7 @@ func (o *paneOp) merged(panes []*pane, g int32) []agg.Accumulator {
 	if o.tmp == nil {
 		o.tmp = o.calls.newAccs()
 		growAccs(o.tmp, 1)
+		widen(o.tmp)
 	}
 	clearAccs(o.tmp, 0)
 	for _, pn := range panes {

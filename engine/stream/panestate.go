@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -101,6 +102,9 @@ func (o *paneOp) load(d *decoder) {
 		o.panes = append(o.panes, pn)
 	}
 	o.unsettled = true
+	for i := range o.peaks {
+		o.peaks[i] = math.Inf(1)
+	}
 }
 
 // columnsVersion is the first version of the snapshot format that packs closed
@@ -125,10 +129,12 @@ func (o *paneOp) loadPacked(d *decoder, pn *pane) {
 	if d.err != nil {
 		return
 	}
-	if _, _, err := unpackGroups(pn.packed, has, pn.n); err != nil || !o.known(has) {
+	h, _, err := o.unpackHead(pn.packed, has, pn.n)
+	if err != nil || !o.known(has) {
 		d.fail(errState)
 		return
 	}
+	pn.bounds = h.bounds
 	o.closedBytes += packedBytes(pn)
 }
 
@@ -154,8 +160,8 @@ func (o *paneOp) repackPlain(d *decoder, pn *pane) {
 
 // widen adds the functions that are new, without a value, to a packed pane.
 func (o *paneOp) widen(d *decoder, pn *pane, has []uint64) {
-	list, b, err := unpackGroups(pn.packed, has, pn.n)
 	saved := o.calls.savedAccs()
+	h, b, err := unpackHead(pn.packed, has, pn.n, guardsOf(saved))
 	for _, a := range saved {
 		if err == nil {
 			b, err = agg.Unpack(b, a, pn.n)
@@ -165,13 +171,7 @@ func (o *paneOp) widen(d *decoder, pn *pane, has []uint64) {
 		d.fail(err)
 		return
 	}
-	var revs []uint32
-	if list != nil {
-		revs = make([]uint32, 64*len(has))
-		k := 0
-		eachBit(has, func(g int32) { revs[g] = uint32(list[k]); k++ })
-	}
-	o.packSaved(d, pn, has, revs, saved)
+	o.packSaved(d, pn, has, h.revisions(has, 64*len(has)), saved)
 }
 
 func (o *paneOp) packSaved(d *decoder, pn *pane, has []uint64, revs []uint32, saved []agg.Accumulator) {
@@ -184,7 +184,7 @@ func (o *paneOp) packSaved(d *decoder, pn *pane, has []uint64, revs []uint32, sa
 		}
 	}
 	if err == nil {
-		pn.packed, err = packPane(has, revs, all, pn.n)
+		pn.packed, err = o.packPane(has, revs, all, pn.n)
 	}
 	if err != nil {
 		d.fail(err)

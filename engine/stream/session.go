@@ -38,6 +38,7 @@ type sessionOp struct {
 	bad   []int32
 	rows  []int32
 	fail  error
+	sums  []agg.Accumulator // of one session, to see whether a row fits
 	over  bool
 
 	caps    captures    // of slots
@@ -91,17 +92,20 @@ func (o *sessionOp) push(c *chunk) {
 		o.lists = append(o.lists, nil)
 	}
 	o.slot = o.slot[:0]
-	for i, g := range gids {
-		o.slot = append(o.slot, o.place(g, o.spans[at(sel, i)]))
+	added := len(o.calls.admission.guards) > 0 && !o.safe(gids, sel)
+	if added {
+		sel = o.admit(c, gids, sel)
+	} else {
+		for i, g := range gids {
+			o.slot = append(o.slot, o.place(g, o.spans[at(sel, i)]))
+		}
 	}
 	for i, s := range o.slot {
 		o.slot[i] = o.final(s)
 	}
 	o.caps.before(o.slot)
-	o.calls.add(&o.ctx, o.accs, o.slot, sel)
-	for _, f := range o.ctx.Errors {
-		o.p.refuse(c, int(f.Row), "expression", f.Err)
-	}
+	o.calls.add(&o.ctx, o.accs, o.slot, sel, added)
+	o.p.refuseFailed(&o.ctx, c)
 	o.release()
 }
 

@@ -60,8 +60,17 @@ func newTotalOp(p *Pipeline, n *plan.Aggregate, next operator) *totalOp {
 		o.tree = newTree(o.calls)
 	default:
 		o.flat = o.calls.newAccs()
+		widen(o.flat)
 	}
 	return o
+}
+
+// widen lets sums pass what fits on the way to a result that does: of current
+// values it is not for a row to fail, but for the result.
+func widen(accs []agg.Accumulator) {
+	for _, a := range accs {
+		agg.Widen(a)
+	}
 }
 
 func (o *totalOp) push(c *chunk) {
@@ -438,6 +447,9 @@ type tree struct {
 
 func newTree(k *calls) *tree {
 	t := &tree{k: k, leaf: k.newAccs(), super: k.newAccs(), root: k.newAccs(), zeros: make([]int32, 64)}
+	for _, accs := range [][]agg.Accumulator{t.leaf, t.super, t.root} {
+		widen(accs)
+	}
 	growAccs(t.root, 1)
 	return t
 }
