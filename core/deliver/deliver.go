@@ -29,8 +29,9 @@ const (
 	WriteTimeout   = 60 * time.Second
 	RetryFirst     = 100 * time.Millisecond
 	RetryMax       = 30 * time.Second
-	AckEvery       = time.Second // cursors are replicated at most this often
-	maxRefusals    = 256         // reported in one entry; more are counted only
+	AckEvery       = time.Second           // cursors are replicated at most this often, or at most every
+	AckAlerts      = 20 * time.Millisecond // when alerts were delivered: the next leader would tell people again
+	maxRefusals    = 256                   // reported in one entry; more are counted only
 	refusalRowSize = 1 << 10
 )
 
@@ -88,11 +89,12 @@ type Delivery struct {
 	acks    map[string]uint64
 	refused []fsm.SinkRefusal
 	dirty   chan struct{}
+	hurry   chan struct{} // alerts were delivered by a leader-scope sink
 }
 
 // New returns a delivery; Run starts it.
 func New(opts Options) *Delivery {
-	d := &Delivery{opts: opts, acks: map[string]uint64{}, dirty: make(chan struct{}, 1)}
+	d := &Delivery{opts: opts, acks: map[string]uint64{}, dirty: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	for _, s := range opts.Sinks {
 		d.workers = append(d.workers, &worker{d: d, sink: s, cursor: CursorName(s, opts.Node)})
 	}
@@ -144,7 +146,7 @@ func (d *Delivery) ack(name string, upTo uint64, refused []fsm.SinkRefusal) {
 	}
 }
 
-// replicate proposes the newest cursors together, at most every AckEvery.
+// replicate proposes the newest cursors together, at most every AckEvery, or AckAlerts when somebody was alerted.
 func (d *Delivery) replicate(ctx context.Context) {
 	for {
 		select {
@@ -152,7 +154,16 @@ func (d *Delivery) replicate(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !pause(ctx, AckEvery) {
+		late := time.NewTimer(AckEvery)
+		select {
+		case <-late.C:
+		case <-d.hurry:
+			late.Stop()
+			if !pause(ctx, AckAlerts) {
+				return
+			}
+		case <-ctx.Done():
+			late.Stop()
 			return
 		}
 		d.flush(ctx)
@@ -468,6 +479,12 @@ func (w *worker) write(ctx context.Context, batches []sinks.Batch, upTo uint64) 
 	}
 	w.set(func() { w.rows += n - min(n, uint64(len(refused))); w.refused += uint64(len(refused)) })
 	w.d.ack(w.cursor, upTo, refused)
+	if w.sink.Scope() == sinks.Leader && slices.ContainsFunc(batches, func(b sinks.Batch) bool { return len(b.Alerts) > 0 }) {
+		select {
+		case w.d.hurry <- struct{}{}:
+		default:
+		}
+	}
 	return nil
 }
 
