@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"signalbox/core/codec"
 	"signalbox/edge/wire"
@@ -53,6 +54,11 @@ type Header struct {
 
 // EncodeEntry appends an entry.
 func EncodeEntry(dst []byte, h Header, items []Item) []byte {
+	size := 1 + 4*binary.MaxVarintLen64
+	for _, it := range items {
+		size += 1 + binary.MaxVarintLen64 + len(it.Data)
+	}
+	dst = slices.Grow(dst, size)
 	dst = append(dst, entryVersion)
 	dst = binary.AppendUvarint(dst, uint64(h.Group))
 	dst = binary.AppendUvarint(dst, uint64(h.Generation))

@@ -250,9 +250,11 @@ func (x *session) notify() {
 }
 
 func (x *session) read(ctx context.Context) {
+	var msg []byte // used again: what is kept of a message is a copy
 	for {
 		rctx, cancel := context.WithTimeout(ctx, silenceTimeout)
-		_, msg, err := x.conn.Read(rctx)
+		var err error
+		msg, err = readMessage(rctx, x.conn, msg)
 		cancel()
 		if err != nil {
 			return

@@ -136,7 +136,11 @@ func (l *link) send(items []fsm.Item, done func([]fsm.Result, error)) {
 	id := l.next
 	l.pending[id] = pending{done, time.AfterFunc(answerTimeout, func() { l.fail(fmt.Errorf("no answer within %s", answerTimeout)) })}
 	l.mu.Unlock()
-	msg := binary.AppendUvarint(nil, id)
+	size := 2 * binary.MaxVarintLen64
+	for _, it := range items {
+		size += 1 + binary.MaxVarintLen64 + len(it.Data)
+	}
+	msg := binary.AppendUvarint(make([]byte, 0, size), id)
 	msg = binary.AppendUvarint(msg, uint64(len(items)))
 	for _, it := range items {
 		msg = codec.AppendBytes(append(msg, byte(it.Kind)), it.Data)
@@ -162,8 +166,10 @@ func (l *link) fail(err error) {
 }
 
 func (l *link) read() {
+	var msg []byte // used again: results are copies
 	for {
-		_, msg, err := l.conn.Read(l.ctx)
+		var err error
+		msg, err = readMessage(l.ctx, l.conn, msg)
 		if err != nil {
 			l.fail(err)
 			return
@@ -230,11 +236,13 @@ func (p *Proposer) ForwardHandler() http.Handler {
 				}
 			}
 		}()
+		last := 0
 		for {
-			_, msg, err := conn.Read(ctx)
+			msg, err := readMessage(ctx, conn, roomFor(last)) // its items go into the log as they are
 			if err != nil {
 				return
 			}
+			last = len(msg)
 			if err := p.takeForwarded(ctx, msg, answers); err != nil {
 				_ = conn.Close(websocket.StatusProtocolError, "bad message")
 				return

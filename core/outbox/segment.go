@@ -12,6 +12,9 @@ import (
 	"signalbox/sinks"
 )
 
+// firstSegmentBytes is the least room of a segment.
+const firstSegmentBytes = 64 << 10
+
 // A record: length, CRC32C, index, payload.
 const recordHead = 4 + 4 + 8
 
@@ -48,6 +51,7 @@ func (s *spilled) release() {
 type log struct {
 	segs  []*segment
 	bytes int64
+	last  int // size of the last segment but one, or of the last that left
 }
 
 func (l *log) append(index uint64, payload []byte, segmentBytes int) (sum uint32) {
@@ -57,7 +61,11 @@ func (l *log) append(index uint64, payload []byte, segmentBytes int) (sum uint32
 	}
 	// An entry's records stay together, so that trimming and dropping never cut one in two.
 	if s == nil || s.file != nil || (s.size >= segmentBytes && s.last != index) {
-		s = &segment{first: index, buf: make([]byte, 0, min(segmentBytes, 64<<10))}
+		if s != nil {
+			l.last = s.size
+		}
+		room := min(max(firstSegmentBytes, l.last), segmentBytes) + recordHead + len(payload) // about as large as the last one
+		s = &segment{first: index, buf: make([]byte, 0, room)}
 		l.segs = append(l.segs, s)
 	}
 	var head [recordHead]byte
@@ -81,6 +89,7 @@ func (l *log) append(index uint64, payload []byte, segmentBytes int) (sum uint32
 func (l *log) removeFirst() {
 	s := l.segs[0]
 	l.bytes -= int64(s.size)
+	l.last = s.size
 	if s.file != nil {
 		s.file.release()
 	}
