@@ -305,8 +305,7 @@ func (a *Agent) initLoop(opt Options) error {
 	l.clock, l.lastReading = newClock(), time.Now()
 	l.health.progress, l.health.applied = time.Now(), st.Applied
 	l.recovered = a.spool.Stats().Recovered
-	l.unsealed = a.spool.Stats().UnsealedReadings
-	l.backlog = l.unsealed > 0
+	l.backlog = a.spool.Stats().UnsealedReadings > 0
 	return a.recall()
 }
 

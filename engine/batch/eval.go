@@ -95,8 +95,14 @@ func (j *joined) append(g *guard, c *column.Column, all bool) {
 		j.col = column.New(c.Type, 0)
 		j.col.Dict = c.Dict
 	}
-	g.rows(c.Len(), []*column.Column{c})
 	out := j.col
+	if g.max > 0 {
+		bytes := int64(c.Len())*rowBytes(c.Type) + nestedBytes(c.Any)
+		if c.Dict != nil && (c.Dict != out.Dict || out.Len() == 0) && g.dicts[c.Dict] == 0 {
+			bytes += dictBytes(c.Dict)
+		}
+		g.hold(bytes)
+	}
 	if out.Dict != c.Dict && !j.own {
 		d := column.NewDict()
 		for _, s := range out.Dict.Values {

@@ -41,7 +41,8 @@ func (p *Pipeline) opener() opener {
 func (p *Pipeline) Opens() bool { return p.opener() != nil }
 
 // Open returns, in append mode, the rows that the windows which are open now
-// would give, and in update mode the newest row of every group that is held.
+// would give, and in update mode the newest row of every group that is held and
+// passes what is above the aggregate.
 // The pipeline is used up by it: it is for one that was given the state of another.
 func (p *Pipeline) Open() (rows *column.Batch, ids []RowID, ok bool) {
 	op := p.opener()
@@ -54,5 +55,21 @@ func (p *Pipeline) Open() (rows *column.Batch, ids []RowID, ok bool) {
 			s.close()
 		}
 	}
-	return p.sink.rows, p.sink.ids, true
+	rows, ids = p.sink.rows, p.sink.ids
+	if p.sink.dels == 0 {
+		return rows, ids, true
+	}
+	var kept []int32
+	left := ids[:0:0]
+	for i, gone := range p.sink.del {
+		if !gone {
+			kept, left = append(kept, int32(i)), append(left, ids[i])
+		}
+	}
+	out := column.NewBatch(rows.Schema, len(kept))
+	for i, c := range out.Cols {
+		c.Take(rows.Cols[i], kept)
+	}
+	out.Len = len(kept)
+	return out, left, true
 }
