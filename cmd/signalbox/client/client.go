@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +27,8 @@ import (
 type Client struct {
 	Nodes []string // base addresses, for example http://127.0.0.1:7400
 	HTTP  *http.Client
+
+	last atomic.Int32 // the node that answered last is asked first: another one may not know yet what this one was told
 }
 
 // New returns a client of nodes, given with commas between them.
@@ -44,10 +47,13 @@ func New(nodes string) *Client {
 // do sends a request to one node after the other until one answers at all.
 func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
 	var errs []error
-	for _, node := range c.Nodes {
-		answer, err := c.ask(ctx, method, node+path, contentType, body)
+	first := int(c.last.Load())
+	for i := range c.Nodes {
+		at := (first + i) % len(c.Nodes)
+		answer, err := c.ask(ctx, method, c.Nodes[at]+path, contentType, body)
 		var refused *StatusError
 		if err == nil || (errors.As(err, &refused) && refused.Code < 500) {
+			c.last.Store(int32(at))
 			return answer, err
 		}
 		errs = append(errs, err)
