@@ -132,7 +132,7 @@ func TestTellingThatWindowsAreFinalIsBounded(t *testing.T) {
 			in = certify(busInput(i, int64(i)*second), base+(12*60+1800+10)*second, 2)
 		}
 		got := claims(apply(t, e, in))
-		if len(got) > 6 && i != 9 {
+		if len(got) > 5 && i != 9 {
 			t.Fatalf("entry %d tells %d rows", i, len(got))
 		}
 		for _, x := range got {

@@ -110,7 +110,7 @@ type Options struct {
 	MaxStateBytes  int64
 	MaxClosedBytes int64
 	ReviseEvery    int64
-	FinalRows      int  // rows emitted again in one entry because their windows became final; a window is never cut
+	FinalRows      int  // rows emitted again in one entry because their windows became final
 	WindowRows     int  // closed windows kept for the list of windows
 	ListPartly     bool // report rows that are late for some of their windows
 	// Static evaluates a sub-plan that reads no stream; StaticVersion changes when its rows do.

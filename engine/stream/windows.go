@@ -1,10 +1,12 @@
 package stream
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 	"sort"
 
+	"signalbox/engine/agg"
 	"signalbox/engine/plan"
 	"signalbox/engine/window"
 )
@@ -216,7 +218,11 @@ func (o *paneOp) tellFinal() {
 			started = true
 			o.newRevision()
 		}
-		budget -= o.tellWindow(r)
+		most := math.MaxInt
+		if r.span.End > closing && !o.update() && !o.panes2 { // others would be packed again for each piece
+			most = budget
+		}
+		budget -= o.tellWindow(r, most)
 	}
 	o.nextUntold = o.earliestUntold()
 	o.telling = o.telling && o.nextUntold <= end
@@ -230,9 +236,9 @@ func (o *paneOp) newRevision() {
 	o.sweeps++
 }
 
-// tellWindow emits what a final window has to say anew. Rows that changed
-// meanwhile are left to their revision.
-func (o *paneOp) tellWindow(r *toldWindow) (rows int) {
+// tellWindow emits what a final window has to say anew, at most some rows of it.
+// Rows that changed meanwhile are left to their revision.
+func (o *paneOp) tellWindow(r *toldWindow, most int) (rows int) {
 	panes := o.panesOf(r.span)
 	o.mask = append(o.mask[:0], r.rows...)
 	if r.rows == nil {
@@ -247,23 +253,63 @@ func (o *paneOp) tellWindow(r *toldWindow) (rows int) {
 	if !anyBit(o.mask) {
 		return 0
 	}
-	for _, w := range o.mask {
-		rows += bits.OnesCount64(w)
-	}
+	rows = firstBits(o.mask, most)
 	f := o.p.fullness(o.m, r.span.End)
 	f.same = true
-	o.revising = !o.update()
-	for _, pn := range panes {
-		o.unpack(pn)
-	}
 	o.emitB.claim(f)
-	o.emitWindow(r.span, panes, o.mask)
+	if len(panes) == 1 && panes[0].packed != nil && !o.update() {
+		o.emitPacked(r.span, panes[0], o.mask)
+	} else {
+		for _, pn := range panes {
+			o.unpack(pn)
+		}
+		o.revising = !o.update()
+		o.emitWindow(r.span, panes, o.mask)
+		o.revising = false
+	}
 	o.emitB.flush()
-	o.revising = false
 	r.revisions++
 	o.leave(r, panes, o.mask)
 	o.p.count.Finals += uint64(rows)
 	return rows
+}
+
+// firstBits leaves the first n bits that are set, at most, and returns how many there are.
+func firstBits(words []uint64, n int) (k int) {
+	for i, w := range words {
+		if c := bits.OnesCount64(w); k+c <= n {
+			k += c
+			continue
+		}
+		words[i] = 0
+		for ; k < n; k++ {
+			words[i] |= w & -w
+			w &= w - 1
+		}
+	}
+	return k
+}
+
+// emitPacked emits groups of a packed pane, which stays packed.
+func (o *paneOp) emitPacked(w window.Span, pn *pane, mask []uint64) {
+	has := o.hasOf(pn)
+	_, b, err := o.unpackHead(pn.packed, make([]uint64, len(has)), pn.n)
+	dense := o.calls.newAccs()
+	for _, a := range dense {
+		if err == nil {
+			b, err = agg.Unpack(b, a, pn.n)
+		}
+	}
+	if err != nil { // the bytes were made by pack or verified by a checksum
+		panic("stream: packed window: " + err.Error())
+	}
+	cell, at := o.eventCell(w), int32(0)
+	eachBit(has, func(g int32) {
+		if i := int(g >> 6); i < len(mask) && mask[i]&(1<<(g&63)) != 0 {
+			o.emitGroup(w, cell, g, dense, at, o.sweeps+1)
+		}
+		at++
+	})
 }
 
 // panesOf returns the panes of a window.
