@@ -17,11 +17,19 @@ type results struct {
 	dicts  []*column.Dict // per column of text, shared by the pages: they only grow
 	slots  int            // rows in the pages, those that are free included
 	round  uint64         // rises with every capture: pages of an earlier round may be read by one
-	at     map[RowID]int32
+	index  rowIndex
 	free   []int32
 	order  []int32 // slots by age; stale entries are recognised by seq
 	orderN []uint64
 	next   uint64
+	codes  []knownCodes // per column
+	taken  []int32      // slot of each row of a batch, or -1
+}
+
+// knownCodes is how the texts of another dictionary are called in ours: dictionaries only grow.
+type knownCodes struct {
+	from, to *column.Dict
+	codes    []uint32 // code + 1 by code of from
 }
 
 const (
@@ -39,7 +47,7 @@ type resultPage struct {
 }
 
 func newResults(s *column.Schema, max int) *results {
-	r := &results{schema: s, max: max, at: map[RowID]int32{}, dicts: make([]*column.Dict, len(s.Fields))}
+	r := &results{schema: s, max: max, dicts: make([]*column.Dict, len(s.Fields)), codes: make([]knownCodes, len(s.Fields))}
 	for i, f := range s.Fields {
 		if f.Type.Kind.Storage() == column.StoreDict {
 			r.dicts[i] = column.NewDict()
@@ -48,7 +56,7 @@ func newResults(s *column.Schema, max int) *results {
 	return r
 }
 
-func (r *results) len() int { return len(r.at) }
+func (r *results) len() int { return r.index.n }
 
 // clear forgets everything: a complete-mode table emits all its rows each time.
 func (r *results) clear() { *r = *newResults(r.schema, r.max) }
@@ -58,38 +66,91 @@ func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del, same [
 	if r.max <= 0 {
 		return 0
 	}
+	r.taken = r.taken[:0]
 	for i := range b.Len {
-		slot, known := r.at[ids[i]]
-		switch {
-		case del != nil && del[i]:
-			if known {
-				r.drop(ids[i], slot)
-			}
-			continue
-		case same != nil && same[i]: // nothing new to show, and no reason to push out what is newer
-			if known {
-				r.own(slot).revs[slot%pageRows] = revs[i]
-			}
-			continue
-		case !known:
-			if len(r.at) >= r.max {
-				r.evict()
-				evicted++
-			}
-			slot = r.slot()
-			r.at[ids[i]] = slot
-		}
-		p, k := r.own(slot), int(slot%pageRows)
-		p.ids[k], p.revs[k] = ids[i], revs[i]
-		for j, c := range p.cols {
-			c.Set(k, b.Cols[j].Datum(i))
-		}
-		r.next++
-		p.seq[k] = r.next
-		r.order, r.orderN = append(r.order, slot), append(r.orderN, r.next)
+		slot, pushed := r.take(ids[i], revs[i], del != nil && del[i], same != nil && same[i])
+		r.taken = append(r.taken, slot)
+		evicted += pushed
+	}
+	for j, c := range b.Cols {
+		r.set(j, c)
 	}
 	r.compact()
 	return evicted
+}
+
+// take finds the slot of a row whose values are to be set, or -1 when none are.
+func (r *results) take(id RowID, rev uint32, del, same bool) (slot int32, evicted uint64) {
+	slot, known := r.index.find(&id, r.id)
+	switch {
+	case del:
+		if known {
+			r.drop(slot)
+		}
+		return -1, 0
+	case same: // nothing new to show, and no reason to push out what is newer
+		if known {
+			r.own(slot).revs[slot%pageRows] = rev
+		}
+		return -1, 0
+	case !known:
+		if r.index.n >= r.max {
+			r.evict()
+			evicted = 1
+		}
+		slot = r.slot()
+	}
+	p, k := r.own(slot), int(slot%pageRows)
+	p.ids[k], p.revs[k] = id, rev
+	if !known {
+		r.index.add(slot, r.id)
+	}
+	r.next++
+	p.seq[k] = r.next
+	r.order, r.orderN = append(r.order, slot), append(r.orderN, r.next)
+	return slot, evicted
+}
+
+func (r *results) id(slot int32) *RowID { return &r.pages[slot>>pageBits].ids[slot%pageRows] }
+
+// set writes column j of the rows that take found slots for, in their order: one may have been pushed out by a later one.
+func (r *results) set(j int, src *column.Column) {
+	kind := src.Type.Kind.Storage()
+	plain := !src.HasNulls() && (kind == column.StoreI64 || kind == column.StoreF64 || kind == column.StoreDict)
+	for i, slot := range r.taken {
+		if slot < 0 {
+			continue
+		}
+		c, k := r.pages[slot>>pageBits].cols[j], int(slot%pageRows)
+		if !plain {
+			c.Set(k, src.Datum(i))
+			continue
+		}
+		c.ClearNull(k)
+		switch kind {
+		case column.StoreI64:
+			c.I64[k] = src.I64[i]
+		case column.StoreF64:
+			c.F64[k] = src.F64[i]
+		default:
+			c.Codes[k] = r.code(j, src.Dict, src.Codes[i])
+		}
+	}
+}
+
+// code is what a text of another dictionary is called in ours.
+func (r *results) code(j int, from *column.Dict, code uint32) uint32 {
+	m := &r.codes[j]
+	if m.from != from || m.to != r.dicts[j] {
+		*m = knownCodes{from: from, to: r.dicts[j], codes: m.codes[:0]}
+	}
+	if int(code) >= len(m.codes) {
+		m.codes = append(m.codes, make([]uint32, from.Len()-len(m.codes))...)
+	}
+	if m.codes[code] == 0 {
+		m.codes[code] = r.dicts[j].Code(from.Values[code]) + 1
+	}
+	return m.codes[code] - 1
 }
 
 // slot finds room for a row.
@@ -132,8 +193,8 @@ func (r *results) own(slot int32) *resultPage {
 	return &n
 }
 
-func (r *results) drop(id RowID, slot int32) {
-	delete(r.at, id)
+func (r *results) drop(slot int32) {
+	r.index.remove(slot, r.id)
 	r.own(slot).seq[slot%pageRows] = 0
 	r.free = append(r.free, slot)
 }
@@ -144,7 +205,7 @@ func (r *results) evict() {
 		slot, n := r.order[0], r.orderN[0]
 		r.order, r.orderN = r.order[1:], r.orderN[1:]
 		if p := r.pages[slot>>pageBits]; p.seq[slot%pageRows] == n {
-			r.drop(p.ids[slot%pageRows], slot)
+			r.drop(slot)
 			return
 		}
 	}
@@ -152,8 +213,8 @@ func (r *results) evict() {
 
 // compact makes the order and the dictionaries anew when most of them is stale. A capture keeps the old ones.
 func (r *results) compact() {
-	if len(r.order) > 2*len(r.at)+1024 {
-		order, orderN := make([]int32, 0, len(r.at)), make([]uint64, 0, len(r.at))
+	if len(r.order) > 2*r.index.n+1024 {
+		order, orderN := make([]int32, 0, r.index.n), make([]uint64, 0, r.index.n)
 		for i, slot := range r.order {
 			if n := r.orderN[i]; r.pages[slot>>pageBits].seq[slot%pageRows] == n {
 				order, orderN = append(order, slot), append(orderN, n)
