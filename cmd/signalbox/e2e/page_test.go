@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -156,6 +157,9 @@ func (b *browser) checkFleet(t *testing.T, core *client.Client, buses int) {
 	t.Logf("page and API agreed on %d different fleet totals", agreed)
 }
 
+// standsBehind is how the page says that every agent is past a window.
+var standsBehind = regexp.MustCompile(`^([1-9]\d*) of ([1-9]\d*) agents`)
+
 // checkRoutes wants every window on the page to be one that the API gives, with the same numbers: windows do not change.
 func (b *browser) checkRoutes(t *testing.T, core *client.Client) {
 	t.Helper()
@@ -176,6 +180,9 @@ func (b *browser) checkRoutes(t *testing.T, core *client.Client) {
 				return err
 			}
 			known[line(start[11:19], route, string(r[2]), string(r[3]), fmt.Sprintf("%.0f %%", peak*100))] = true
+		}
+		if !slices.ContainsFunc(shown, func(r []string) bool { return standsBehind.MatchString(r[6]) }) {
+			return fmt.Errorf("no window on the page says how complete it is: %v", shown)
 		}
 		for _, r := range shown {
 			if w := line(r[0], r[1], r[2], r[3], r[5]); !known[w] {

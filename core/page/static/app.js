@@ -72,8 +72,21 @@ function busBar(b) {
 
 async function showRoutes() {
   const rows = await query('SELECT start, route, readings, passengers_max, passengers_avg, peak FROM route_load ORDER BY start DESC, peak DESC LIMIT 12');
+  const windows = new Map((await query('SELECT start, state, agents_complete, agents_expected, missing FROM `route_load$windows` ORDER BY start DESC LIMIT 200')).map((w) => [w.start, w]));
   fill($('routes'), rows, (r) => [cell(clock(r.start)), cell(r.route), cell(r.readings, 'right'), cell(r.passengers_max, 'right'),
-    cell(Number(r.passengers_avg).toFixed(1), 'right'), cell(percent(r.peak), 'right')]);
+    cell(Number(r.passengers_avg).toFixed(1), 'right'), cell(percent(r.peak), 'right'), cell(completeness(windows.get(r.start)))]);
+}
+
+// completeness says in words whether a window can still change, and whose readings it lacks.
+function completeness(w) {
+  const span = document.createElement('span');
+  if (!w || w.agents_expected === null || w.state === 'open') { span.textContent = '–'; return span; }
+  const lacks = w.agents_expected - w.agents_complete;
+  span.className = lacks === 0 ? 'soft' : 'lacks';
+  span.textContent = w.agents_complete + ' of ' + w.agents_expected + ' agents' + (lacks === 0 ? '' : ', missing ' + w.missing);
+  span.title = lacks === 0 ? 'Final: every agent has sent all its readings of this window.'
+    : w.state === 'closed' ? 'Not complete, and too old to be corrected.' : 'Not complete yet: it is corrected when the missing agents have sent their readings.';
+  return span;
 }
 
 // keyOf names what an alert is about: its labels without those that every alert of the rule has.
@@ -99,7 +112,13 @@ async function showCluster() {
   $('readings').textContent = thousands(s.readings.applied);
   fill($('nodes'), s.nodes, (n) => [cell(n.id), cell(n.leader ? 'leader' : n.reachable === false ? 'not reachable' : 'follower'), cell(n.address)]);
   fill($('sinks'), s.sinks, (k) => [cell(k.name), cell(k.scope), cell(k.error ? 'waiting, ' + k.lag + ' log entries behind: ' + k.error : k.lag > BEHIND ? 'catching up, ' + k.lag + ' log entries' : 'ok')]);
-  fill($('agents'), s.agents, (a) => [cell(a.id), cell(a.standing), cell(thousands(a.applied), 'right'), cell(clock(a.last_seen))]);
+  fill($('agents'), s.agents, (a) => [cell(a.id), cell(a.standing), cell(thousands(a.applied), 'right'), cell(clock(a.last_seen)), cell(clock(a.low_water))]);
+  $('complete').replaceChildren(...s.streams.map((x) => {
+    const line = document.createElement('p');
+    line.className = x.missing ? 'lacks' : 'soft';
+    line.textContent = x.stream + ': results up to ' + clock(x.low_water) + ' from ' + x.agents_complete + ' of ' + x.agents_expected + ' agents' + (x.missing ? ', missing ' + x.missing : '');
+    return line;
+  }));
 }
 
 let running = false;
