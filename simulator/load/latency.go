@@ -63,12 +63,14 @@ type watch struct {
 	due     map[probeKey]time.Time // intended send time
 	seen    map[probeKey]uint64    // sources that showed it, a bit each
 	latency *Histogram
-	foreign int // what no probe caused
-	repeats int // what one source showed more than once
+	seqs    map[probeKey]uint64    // state sequence of the transition, where there is one
+	foreign int                    // what no probe caused
+	repeats int                    // what one source showed more than once
+	again   int                    // the same transition delivered again, with its sequence: a sink that promises at least once may
 }
 
 func newWatch() *watch {
-	return &watch{due: map[probeKey]time.Time{}, seen: map[probeKey]uint64{}, latency: NewHistogram()}
+	return &watch{due: map[probeKey]time.Time{}, seen: map[probeKey]uint64{}, seqs: map[probeKey]uint64{}, latency: NewHistogram()}
 }
 
 // expect is called before the probe is published.
@@ -78,8 +80,8 @@ func (w *watch) expect(bus string, at, intended time.Time) {
 	w.due[probeKey{bus, at.UnixMicro()}] = intended
 }
 
-// observe notes what a source showed; the first sight of a probe is its latency.
-func (w *watch) observe(source int, bus string, at, now time.Time) {
+// observe notes what a source showed, seq being a transition's state sequence or 0; the first sight of a probe is its latency.
+func (w *watch) observe(source int, bus string, at, now time.Time, seq uint64) {
 	k := probeKey{bus, at.UnixMicro()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,11 +91,19 @@ func (w *watch) observe(source int, bus string, at, now time.Time) {
 		return
 	}
 	before, bit := w.seen[k], uint64(1)<<source
-	if before&bit != 0 {
+	switch {
+	case before&bit == 0:
+	case seq != 0 && w.seqs[k] == seq:
+		w.again++
+		return
+	default:
 		w.repeats++
 		return
 	}
 	w.seen[k] = before | bit
+	if seq != 0 {
+		w.seqs[k] = seq
+	}
 	if before == 0 {
 		w.latency.Record(now.Sub(intended))
 	}
@@ -102,6 +112,7 @@ func (w *watch) observe(source int, bus string, at, now time.Time) {
 // Seen says what became of the probes.
 type Seen struct {
 	Expected, Missing, Twice int
+	Again                    int    // delivered again with the same sequence: whoever listens drops them
 	Others                   int    // caused by buses that are no probes
 	Example                  string // of what is missing
 }
@@ -109,7 +120,7 @@ type Seen struct {
 func (w *watch) result() Seen {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := Seen{Expected: len(w.due), Missing: len(w.due) - len(w.seen), Twice: w.repeats, Others: w.foreign}
+	out := Seen{Expected: len(w.due), Missing: len(w.due) - len(w.seen), Twice: w.repeats, Again: w.again, Others: w.foreign}
 	if out.Missing == 0 {
 		return out
 	}

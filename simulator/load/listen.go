@@ -23,10 +23,11 @@ func (l *load) event(_ mqtt.Client, m mqtt.Message) {
 	now := time.Now()
 	var e struct {
 		At     time.Time         `json:"at"`
+		Seq    uint64            `json:"seq"`
 		Labels map[string]string `json:"labels"`
 	}
 	if json.Unmarshal(m.Payload(), &e) == nil { // what is not JSON is not ours: the topic may be shared
-		l.alerts.observe(0, e.Labels["bus_id"], e.At, now)
+		l.alerts.observe(0, e.Labels["bus_id"], e.At, now, e.Seq)
 	}
 }
 
@@ -116,7 +117,7 @@ func (l *load) change(data []byte, source int, now time.Time) {
 		var id string
 		var when time.Time
 		if json.Unmarshal(r[bus], &id) == nil && json.Unmarshal(r[at], &when) == nil {
-			l.results.observe(source, id, when, now)
+			l.results.observe(source, id, when, now, 0)
 		}
 	}
 }

@@ -119,8 +119,8 @@ func (r *Report) Print(out io.Writer) error {
 	fmt.Fprintf(out, "uplink %.2f MB, %.1f bytes per reading\n\n", r.UplinkBytes/1e6, r.UplinkBytes/float64(r.Published))
 	fmt.Fprintf(out, "published %d = applied %d + rejected %d (malformed %d, future %d); of the applied ones %d are second copies and %d were recognised; sent again by agents and recognised %d; late rows %d\n",
 		r.Published, r.Applied, r.Rejected, r.Malformed, r.Future, r.Copies, r.Recognised, r.Resent, r.Late)
-	_, err := fmt.Fprintf(out, "expected transitions %d, missing %d, twice %d, of other buses %d; expected result rows %d, missing %d, twice %d, events missed by a slow listener %d\n",
-		r.Alerts.Expected, r.Alerts.Missing, r.Alerts.Twice, r.Alerts.Others, r.Results.Expected, r.Results.Missing, r.Results.Twice, r.MissedEvents)
+	_, err := fmt.Fprintf(out, "expected transitions %d, missing %d, twice %d, delivered again %d, of other buses %d; expected result rows %d, missing %d, twice %d, events missed by a slow listener %d\n",
+		r.Alerts.Expected, r.Alerts.Missing, r.Alerts.Twice, r.Alerts.Again, r.Alerts.Others, r.Results.Expected, r.Results.Missing, r.Results.Twice, r.MissedEvents)
 	return err
 }
 

@@ -14,17 +14,27 @@ func TestWatchCountsWhatIsMissingAndWhatComesTwice(t *testing.T) {
 	for i, bus := range []string{"a", "b", "c"} {
 		w.expect(bus, t0, t0.Add(time.Duration(i)*time.Millisecond))
 	}
-	w.observe(0, "a", t0, t0.Add(5*time.Millisecond))
-	w.observe(1, "a", t0, t0.Add(9*time.Millisecond)) // another node shows it too
-	w.observe(0, "b", t0, t0.Add(9*time.Millisecond))
-	w.observe(0, "b", t0, t0.Add(10*time.Millisecond))
-	w.observe(0, "x", t0, t0)
-	w.observe(0, "a", t0.Add(time.Microsecond), t0)
+	w.observe(0, "a", t0, t0.Add(5*time.Millisecond), 0)
+	w.observe(1, "a", t0, t0.Add(9*time.Millisecond), 0) // another node shows it too
+	w.observe(0, "b", t0, t0.Add(9*time.Millisecond), 0)
+	w.observe(0, "b", t0, t0.Add(10*time.Millisecond), 0)
+	w.observe(0, "x", t0, t0, 0)
+	w.observe(0, "a", t0.Add(time.Microsecond), t0, 0)
 	if got, want := w.result(), (Seen{Expected: 3, Missing: 1, Twice: 1, Others: 2, Example: "from c at 00:00:01.000000 to c at 00:00:01.000000"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+	w.expect("d", t0, t0)
+	w.observe(0, "d", t0, t0.Add(time.Millisecond), 7)
+	w.observe(0, "d", t0, t0.Add(time.Second), 7) // delivered again
+	if got := w.result(); got.Again != 1 || got.Twice != 1 {
+		t.Errorf("a transition delivered again: %+v", got)
+	}
+	w.observe(0, "d", t0, t0.Add(time.Second), 8) // told twice
+	if got := w.result(); got.Again != 1 || got.Twice != 2 {
+		t.Errorf("a transition told twice: %+v", got)
+	}
 	s := w.latency.Summary()
-	if s.Count != 2 || s.Max < 7990*time.Microsecond || s.Max > 8010*time.Microsecond || s.P50 > 5010*time.Microsecond {
+	if s.Count != 3 || s.Max < 7990*time.Microsecond || s.Max > 8010*time.Microsecond || s.P50 > 5010*time.Microsecond {
 		t.Errorf("latencies from the intended time: %s", s)
 	}
 }
