@@ -262,7 +262,7 @@ func hashValue[H uint32 | uint64](t column.Type, d column.Datum, seed H, hash fu
 	case column.Float:
 		return word(math.Float32bits(float32(d.F) + 0))
 	case column.Double:
-		return long(math.Float64bits(d.F + 0))
+		return long(doubleBits(d.F))
 	case column.String, column.Binary:
 		return hash([]byte(d.S), seed)
 	case column.Decimal:

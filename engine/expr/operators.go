@@ -247,6 +247,9 @@ func bindCompare(name string, args []Expr) (Expr, error) {
 	}
 	a, b := args[0], args[1]
 	t, ok := wider(a.Type(), b.Type())
+	if !ok && sameShape(a.Type(), b.Type()) { // structs are compared by position
+		t, ok = a.Type(), true
+	}
 	if !ok {
 		return nil, errDiffTypes(name, a, b)
 	}

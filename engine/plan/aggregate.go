@@ -114,6 +114,7 @@ func (s *selection) aggregate() error {
 	if err := s.bindCalls(&input, n, out, calls); err != nil {
 		return err
 	}
+	n.Keys = groupingKeys(n.Keys)
 	n.Input = input.rel.node
 	n.Out = out.schema(n.EventKey)
 	out.node = n
@@ -130,6 +131,15 @@ func (s *selection) aggregate() error {
 	}
 	s.b.rel, s.b.group = out, group
 	return nil
+}
+
+// groupingKeys are the keys as rows are grouped by them.
+func groupingKeys(keys []expr.Expr) []expr.Expr {
+	out := make([]expr.Expr, len(keys))
+	for i, k := range keys {
+		out[i] = expr.GroupingKey(k)
+	}
+	return out
 }
 
 // bindCalls binds the aggregates and gives each distinct one a column of the output.
@@ -402,6 +412,9 @@ func (b *binder) aggregateCall(c *sql.Call) (AggCall, error) {
 	}
 	out.Distinct = c.Distinct
 	out.Name = callName(c, out)
+	if c.Name == "collect_set" || c.Distinct && c.Name != "min" && c.Name != "max" {
+		out.Args = groupingKeys(out.Args)
+	}
 	return out, nil
 }
 

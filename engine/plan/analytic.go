@@ -308,10 +308,26 @@ func (b *binder) frame(c *sql.Call, spec *sql.WindowSpec, n *Analytic) (Frame, e
 	if f.Start.Kind == sql.UnboundedFollowing || f.End.Kind == sql.UnboundedPreceding {
 		return out, fail(f.Pos, "DATATYPE_MISMATCH.SPECIFIED_WINDOW_FRAME_INVALID_BOUND", "42K09", "the frame ends before it starts")
 	}
+	if !b.sameInterval(f) {
+		return out, fail(f.Pos, "DATATYPE_MISMATCH.SPECIFIED_WINDOW_FRAME_DIFF_TYPES", "42K09", "the bounds of the frame are intervals of different types; write both with the same units")
+	}
 	if f.Rows && !out.StartUnbounded && !out.EndUnbounded && out.Start.I > out.End.I {
 		return out, fail(f.Pos, "DATATYPE_MISMATCH.SPECIFIED_WINDOW_FRAME_WRONG_COMPARISON", "42K09", "the frame ends before it starts")
 	}
 	return out, nil
+}
+
+// sameInterval reports whether bounds that are both intervals have one type.
+func (b *binder) sameInterval(f *sql.Frame) bool {
+	if f.Start.Offset == nil || f.End.Offset == nil {
+		return true
+	}
+	start, err1 := b.bind(f.Start.Offset)
+	end, err2 := b.bind(f.End.Offset)
+	if err1 != nil || err2 != nil || start.Type().Kind != column.IntervalDT && start.Type().Kind != column.IntervalYM {
+		return true
+	}
+	return start.Type().Equal(end.Type())
 }
 
 func (b *binder) frameBound(f *sql.Frame, bound sql.Bound, n *Analytic) (column.Datum, bool, error) {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"strings"
 
 	"signalbox/engine/column"
@@ -262,7 +263,7 @@ func (a *analyzer) values(v *sql.Values, sc scope) (*rel, error) {
 				return nil, at(v.Rows[i][c].Position(), err)
 			}
 			if data[c], err = constant(e); err != nil {
-				return nil, at(v.Rows[i][c].Position(), err)
+				return nil, inlineError(at(v.Rows[i][c].Position(), err))
 			}
 		}
 		n.Rows = append(n.Rows, data)
@@ -276,6 +277,17 @@ func (a *analyzer) values(v *sql.Values, sc scope) (*rel, error) {
 		err.(*expr.Error).Phase = "parse" // Spark's class for it
 	}
 	return out, err
+}
+
+// inlineError is the error of a value that cannot be computed: Spark computes VALUES while it parses.
+func inlineError(err error) error {
+	var e *expr.Error
+	if errors.As(err, &e) && e.Phase == expr.Runtime {
+		c := *e
+		c.Phase, c.Condition, c.SQLState = "parse", "INVALID_INLINE_TABLE.FAILED_SQL_EXPRESSION_EVALUATION", "42000"
+		return &c
+	}
+	return err
 }
 
 // mixesStrings reports whether a column of VALUES has both strings and others: Spark casts none of them.

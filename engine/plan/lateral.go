@@ -21,12 +21,83 @@ func (a *analyzer) lateral(left *rel, j *sql.Join, sc scope) (*rel, error) {
 	if j.Kind != sql.LeftJoin {
 		return a.lateralInner(left, right, row.params, j, sc)
 	}
+	if base, exprs, conds := pulledUp(right); !DependsOnOuter(base) && (j.On == nil || !hasSubquery(j.On)) {
+		l := &lateralLeft{a: a, j: j, left: left, right: right, params: row.params, exprs: exprs, conds: conds}
+		return l.join(base, sc)
+	}
 	m := &matcher{a: a, scope: sc, left: left, right: right}
 	m.node.Params = row.params
 	if err := m.on(j); err != nil {
 		return nil, err
 	}
 	return m.join(Left, j.Pos)
+}
+
+// lateralLeft is LEFT JOIN LATERAL over a relation that only filters and computes
+// over something that does not depend on the left row: a plain LEFT JOIN.
+type lateralLeft struct {
+	a            *analyzer
+	j            *sql.Join
+	left, right  *rel
+	params       []Param
+	exprs, conds []expr.Expr // of the right, over what it reads
+}
+
+func (l *lateralLeft) join(base Node, sc scope) (*rel, error) {
+	lw := l.left.width()
+	there := marked(&rel{node: base, attrs: hidden(newRel(base, "").attrs), delay: l.right.delay})
+	m := &matcher{a: l.a, scope: sc, left: l.left, right: there}
+	cells := withLeft(l.exprs, l.params, l.left)
+	conds := withLeft(l.conds, l.params, l.left)
+	if l.j.On != nil {
+		on := &binder{a: l.a, scope: sc, rel: &rel{attrs: append(append([]attr(nil), l.left.attrs...), l.right.attrs...)}, clause: "ON"}
+		x, err := on.condition(l.j.On)
+		if err != nil {
+			return nil, err
+		}
+		conds = append(conds, splitAnd(expr.Rewrite(x, func(e expr.Expr) expr.Expr {
+			if i, ok := columnOrdinal(e); ok && i >= lw {
+				return cells[i-lw]
+			}
+			return e
+		}))...)
+	}
+	for _, c := range conds {
+		if lk, rk, ok := equalSides(c, lw); ok {
+			m.node.LeftKeys, m.node.RightKeys, m.node.NullSafe = append(m.node.LeftKeys, lk), append(m.node.RightKeys, rk), append(m.node.NullSafe, false)
+			continue
+		}
+		if err := m.rest(l.j.Pos, c); err != nil {
+			return nil, err
+		}
+	}
+	joined, err := m.join(Left, l.j.Pos)
+	if err != nil {
+		return nil, err
+	}
+	return l.project(joined, cells)
+}
+
+// project computes the columns of the right, NULL where no row of it matches.
+func (l *lateralLeft) project(joined *rel, cells []expr.Expr) (*rel, error) {
+	n := &Project{Input: joined.node}
+	for i := range l.left.attrs {
+		n.Exprs = append(n.Exprs, l.left.column(i))
+	}
+	found := notNull(joined.column(joined.width() - 1))
+	for _, x := range cells {
+		if i, plain := columnOrdinal(x); !plain || i < len(l.left.attrs) {
+			var err error
+			if x, err = call(l.j.Pos, "case", found, x); err != nil {
+				return nil, err
+			}
+		}
+		n.Exprs = append(n.Exprs, x)
+	}
+	out := &rel{attrs: append(append([]attr(nil), l.left.attrs...), l.right.attrs...), delay: joined.delay}
+	n.Out = out.schema(projectedTime(n.Input, n.Exprs))
+	out.node = n
+	return out, l.a.mark(n, l.j.Pos)
 }
 
 func checkLateral(j *sql.Join) error {

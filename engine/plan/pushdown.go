@@ -260,22 +260,31 @@ func hasWatermark(n Node) bool {
 
 // addKey makes left = right a pair of keys.
 func addKey(n *Join, c expr.Expr, lw int) bool {
-	op, args := operatorOf(c)
-	if op != "=" {
-		return false
-	}
-	isLeft, isRight := func(i int) bool { return i < lw }, func(i int) bool { return i >= lw }
-	l, r := args[0], args[1]
-	if reads(l, isRight) && reads(r, isLeft) {
-		l, r = r, l
-	}
-	if !reads(l, isLeft) || !reads(r, isRight) || isConstant(l) || isConstant(r) || !l.Type().Equal(r.Type()) {
+	l, r, ok := equalSides(c, lw)
+	if !ok {
 		return false
 	}
 	n.Kind = Inner
 	n.LeftKeys = append(n.LeftKeys, l)
-	n.RightKeys = append(n.RightKeys, shifted(r, -lw))
+	n.RightKeys = append(n.RightKeys, r)
 	n.NullSafe = append(n.NullSafe, false)
 	n.Bound = timeBound(n, lw)
 	return true
+}
+
+// equalSides splits left = right, bound over the columns of both, into an expression over each side.
+func equalSides(c expr.Expr, lw int) (l, r expr.Expr, ok bool) {
+	op, args := operatorOf(c)
+	if op != "=" {
+		return nil, nil, false
+	}
+	isLeft, isRight := func(i int) bool { return i < lw }, func(i int) bool { return i >= lw }
+	l, r = args[0], args[1]
+	if reads(l, isRight) && reads(r, isLeft) {
+		l, r = r, l
+	}
+	if !reads(l, isLeft) || !reads(r, isRight) || isConstant(l) || isConstant(r) || !l.Type().Equal(r.Type()) {
+		return nil, nil, false
+	}
+	return l, shifted(r, -lw), true
 }

@@ -192,8 +192,13 @@ func (a *analyzer) setOp(s *sql.SetOp, sc scope) (*rel, error) {
 		for i := range out.attrs {
 			out.attrs[i].event = left.attrs[i].event
 		}
-		out.node = &SetOp{Left: left.node, Right: right.node, Except: s.Kind == sql.Except, All: s.All}
-		return out, a.mark(out.node, s.Pos)
+		n := &SetOp{Left: left.node, Right: right.node, Except: s.Kind == sql.Except, All: s.All}
+		keys := make([]expr.Expr, out.width())
+		for i := range keys {
+			keys[i] = expr.GroupingKey(out.column(i))
+		}
+		out.node = &Project{Input: n, Exprs: keys, Out: out.schema(projectedTime(n, keys))}
+		return out, cmp.Or(a.mark(n, s.Pos), a.mark(out.node, s.Pos))
 	}
 	time := -1
 	if t := left.node.Schema().Time; t == right.node.Schema().Time {
@@ -237,7 +242,7 @@ func (a *analyzer) distinct(r *rel, pos sql.Pos) (*rel, error) {
 		if at.typ.Kind == column.Map {
 			return nil, fail(pos, "UNSUPPORTED_FEATURE.SET_OPERATION_ON_MAP_TYPE", "0A000", "column `%s` is a map: maps cannot be compared", at.name)
 		}
-		n.Keys = append(n.Keys, r.column(i))
+		n.Keys = append(n.Keys, expr.GroupingKey(r.column(i)))
 	}
 	out := &rel{node: n, attrs: r.attrs, delay: r.delay}
 	n.Out = out.schema(-1)
