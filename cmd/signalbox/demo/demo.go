@@ -74,12 +74,12 @@ func Run(ctx context.Context, opt Options) (err error) {
 	w := &world{opt: opt, dir: opt.Dir, begun: time.Now(), sent: tally{perBus: map[string]int64{}}}
 	if w.dir == "" {
 		if w.dir, err = os.MkdirTemp("", "signalbox-demo-"); err != nil {
-			return err
+			return fmt.Errorf("no temporary folder: %w; choose a folder with --data", err)
 		}
 		defer os.RemoveAll(w.dir)
 	}
-	if err := os.MkdirAll(w.dir, 0o700); err != nil {
-		return err
+	if err := writable(w.dir); err != nil { // its children would say so again and again
+		return fmt.Errorf("%w; choose a folder that this user may write with --data", err)
 	}
 	broker, address, err := startBroker()
 	if err != nil {
@@ -91,16 +91,10 @@ func Run(ctx context.Context, opt Options) (err error) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	if err := w.startCores(stopped, &wg); err != nil {
-		return err
-	}
-	if err := w.load(ctx); err != nil {
-		return err
-	}
-	if err := w.startAgents(stopped, &wg); err != nil {
-		return err
-	}
-	if err := w.startPage(stopped, &wg); err != nil {
+	if err := w.startAll(ctx, stopped, &wg); err != nil {
+		if ctx.Err() != nil { // what failed, failed because it was told to stop
+			return errors.New("stopped before everything was up")
+		}
 		return err
 	}
 	w.announce()
@@ -108,6 +102,31 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	return w.reconcile(context.WithoutCancel(ctx))
+}
+
+// writable makes a folder, unless it is there, and writes to it.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "try-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func (w *world) startAll(ctx, stopped context.Context, wg *sync.WaitGroup) error {
+	if err := w.startCores(stopped, wg); err != nil {
+		return err
+	}
+	if err := w.load(ctx); err != nil {
+		return err
+	}
+	if err := w.startAgents(stopped, wg); err != nil {
+		return err
+	}
+	return w.startPage(stopped, wg)
 }
 
 func (w *world) say(format string, args ...any) { fmt.Fprintf(w.opt.Out, format+"\n", args...) }
