@@ -305,7 +305,8 @@ func (a *Agent) initLoop(opt Options) error {
 	l.clock, l.lastReading = newClock(), time.Now()
 	l.health.progress, l.health.applied = time.Now(), st.Applied
 	l.recovered = a.spool.Stats().Recovered
-	l.backlog = a.spool.Stats().UnsealedReadings > 0
+	l.unsealed = a.spool.Stats().UnsealedReadings
+	l.backlog = l.unsealed > 0
 	return a.recall()
 }
 

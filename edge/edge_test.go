@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -190,6 +192,46 @@ func TestConflictMakesANewInstall(t *testing.T) {
 	core.wait("the reading", func() bool { return len(core.rows) == 1 })
 	until(t, "acknowledged", func() bool { return a.Status().InFlight == 0 })
 	if s := a.Status(); s.Epoch != 2 || s.Conflicts != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// An image that held unsent readings is restored after they were sent. The agent notices by the sequences, sends them again rather than lose
+// what may be new, and says how many may count twice. Batches that the core knows are not sent again.
+func TestARestoredImageIsNoticed(t *testing.T) {
+	addr, _ := broker(t)
+	core := newFakeCore(t)
+	cfg := testConfig(t, addr, core.addr())
+	publish := publisher(t, addr)
+	a, stop := start(t, cfg)
+	publish("lp/bus", "bus v=0i 1000")
+	core.wait("the first reading", func() bool { return len(core.rows) == 1 })
+	until(t, "acknowledged", func() bool { return a.Status().InFlight == 0 })
+	stop()
+	cfg.Core = []string{"127.0.0.1:1"}
+	a, stop = start(t, cfg)
+	for i := range 20 {
+		publish("lp/bus", fmt.Sprintf("bus v=%di %d", i+1, 2000+i))
+	}
+	until(t, "20 unsent", func() bool { return a.Status().InFlight == 20 })
+	stop()
+	image := t.TempDir()
+	if err := os.CopyFS(filepath.Join(image, "edge"), os.DirFS(cfg.DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Core = []string{core.addr()}
+	a, stop = start(t, cfg)
+	core.wait("21 readings", func() bool { return len(core.rows) == 21 })
+	until(t, "acknowledged", func() bool { return a.Status().InFlight == 0 })
+	if s := a.Status(); s.Restored != 0 || len(s.Warnings) != 0 {
+		t.Errorf("not restored, but %+v", s)
+	}
+	stop()
+	cfg.DataDir = filepath.Join(image, "edge")
+	a, _ = start(t, cfg)
+	core.wait("41 readings", func() bool { return len(core.rows) == 41 })
+	until(t, "acknowledged", func() bool { return a.Status().InFlight == 0 })
+	if s := a.Status(); s.Epoch != 2 || s.Restored != 20 || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "20 readings") {
 		t.Errorf("%+v", s)
 	}
 }

@@ -106,12 +106,12 @@ func (c *fakeCore) handle(m wire.Message, coder *wire.Coder) wire.Message {
 				return out
 			}
 		}
-		prev := c.hashes
+		prev, before, had := c.hashes, c.epoch, c.applied
 		if c.epoch == 0 || m.Install != c.install || m.NextSeq <= c.applied {
 			c.epoch++
 			c.applied, c.hashes, c.install = 0, nil, m.Install
 		}
-		return &wire.Welcome{Epoch: c.epoch, Applied: c.applied, Hashes: prev, Credit: wire.MaxInFlight, Clock: time.Now().UnixNano()}
+		return &wire.Welcome{Epoch: c.epoch, Applied: c.applied, PrevEpoch: before, Prev: had, Hashes: prev, Credit: wire.MaxInFlight, Clock: time.Now().UnixNano()}
 	case *wire.BatchMessage:
 		if c.answer != nil {
 			if out := c.answer(m); out != nil {

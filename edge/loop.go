@@ -56,6 +56,7 @@ type loop struct {
 	closing              bool
 	failed               error
 	health               health
+	unsealed             uint64 // readings that the spool held unsealed when it was opened
 	restored             uint64 // readings of an old image that were unsent in it and may have been sent since
 
 	received, rejected, shipped, recovered uint64

@@ -103,6 +103,9 @@ func (a *Agent) acked(applied uint64) {
 
 // grant makes a new epoch durable before anything is sent in it.
 func (a *Agent) grant(from *link, g *session.Grant) {
+	if g.Restored {
+		a.restoredImage(g)
+	}
 	before := a.spool.Stats().AckedReadings
 	err := a.spool.SetEpoch(g.Epoch, g.Applied, g.Known, func(err error) {
 		a.post(func() {
@@ -123,6 +126,22 @@ func (a *Agent) grant(from *link, g *session.Grant) {
 		return
 	}
 	a.loop.shipped += a.spool.Stats().AckedReadings - before // the core had them all along
+}
+
+// restoredImage counts what may be sent twice: readings that the image held unsealed and that were sealed after it was taken, and
+// batches that the core applied so long ago that it does not know their hashes any more. They are sent: of a copy that lives
+// beside its original they are new, and nothing that was acknowledged is lost. DEDUP BY in the query counts them once.
+func (a *Agent) restoredImage(g *session.Grant) {
+	n := a.loop.unsealed
+	for _, b := range a.spool.Waiting() {
+		if !g.Known[b.Hash] {
+			n += uint64(b.Readings)
+		}
+	}
+	a.loop.restored += n
+	a.loop.unsealed = 0
+	a.log.Warn("this spool is an old image or a copy: the core has more of it than it knows itself. What it held unsent may have been sent before",
+		"agent", a.cfg.Agent, "readings", n, "what to do", "DEDUP BY in the query counts them once; a copy needs a name of its own")
 }
 
 // conflict: the core knows another batch under one of our sequences. This spool is a

@@ -106,6 +106,7 @@ type Effects struct {
 type Grant struct {
 	Epoch, Applied uint64
 	Known          map[wire.Hash]bool // applied in the epoch before: not to be sent again
+	Restored       bool               // the core has more of the epoch before than this spool sealed: it is an old image, or a copy
 }
 
 // Handle takes a message of the core. An error means that the core makes no sense: close the connection.
@@ -149,7 +150,7 @@ func (s *Session) welcome(w *wire.Welcome) (Effects, error) {
 		return fx, fmt.Errorf("session: the core grants epoch %d, this agent is in %d: is it a core of another cluster?", w.Epoch, s.epoch)
 	}
 	if w.Epoch != s.epoch {
-		fx.Grant = &Grant{Epoch: w.Epoch, Applied: w.Applied, Known: map[wire.Hash]bool{}}
+		fx.Grant = &Grant{Epoch: w.Epoch, Applied: w.Applied, Known: map[wire.Hash]bool{}, Restored: s.epoch != 0 && w.PrevEpoch == s.epoch && w.Prev >= s.nextSeq}
 		for _, h := range w.Hashes {
 			fx.Grant.Known[h.Hash] = true
 		}

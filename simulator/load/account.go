@@ -54,6 +54,7 @@ type state struct {
 	cpu                       map[string]float64 // seconds, by process
 	rss                       map[string]float64 // bytes, by process
 	uplink                    float64            // bytes, all agents
+	demoted                   float64            // readings that the agents sent as history, because they waited too long for the core
 	leader                    string
 }
 
@@ -91,6 +92,7 @@ func (l *load) state(ctx context.Context) (s state, err error) {
 		}
 		s.process(fmt.Sprintf("agent%d", i+1), m)
 		s.uplink += m["signalbox_edge_uplink_bytes_total"]
+		s.demoted += m["signalbox_edge_readings_demoted_total"]
 	}
 	return s, nil
 }

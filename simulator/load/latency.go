@@ -63,10 +63,10 @@ type watch struct {
 	due     map[probeKey]time.Time // intended send time
 	seen    map[probeKey]uint64    // sources that showed it, a bit each
 	latency *Histogram
-	seqs    map[probeKey]uint64    // state sequence of the transition, where there is one
-	foreign int                    // what no probe caused
-	repeats int                    // what one source showed more than once
-	again   int                    // the same transition delivered again, with its sequence: a sink that promises at least once may
+	seqs    map[probeKey]uint64 // state sequence of the transition, where there is one
+	foreign int                 // what no probe caused
+	repeats int                 // what one source showed more than once
+	again   int                 // the same transition delivered again, with its sequence: a sink that promises at least once may
 }
 
 func newWatch() *watch {

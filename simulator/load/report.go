@@ -22,6 +22,7 @@ type Report struct {
 	Resent                       int64 // batches' readings that agents sent again and the core knew
 	Malformed, Future            int64 // of the published ones, refused as intended
 	Late                         int64
+	Demoted                      int64 // readings that agents sent as history, because they had waited too long for the core: they alert nobody
 	Failed                       int64 // messages that the broker did not acknowledge
 	WrongBuses                   []string
 
@@ -36,7 +37,7 @@ func (l *load) report(after state) *Report {
 		Alert: l.alerts.latency.Summary(), Result: l.results.latency.Summary(), Floor: l.floor.hist.Summary(), Lag: l.lag.Summary(),
 		Alerts: l.alerts.result(), Results: l.results.result(), MissedEvents: l.missed.Load(),
 		Published: t.readings, Applied: int64(after.applied - b.applied), Rejected: int64(after.rejected - b.rejected),
-		Copies: t.copies, Resent: int64(after.resent - b.resent), Malformed: t.malformed, Future: t.future, Late: int64(after.late - b.late),
+		Copies: t.copies, Resent: int64(after.resent - b.resent), Malformed: t.malformed, Future: t.future, Late: int64(after.late - b.late), Demoted: int64(after.demoted - b.demoted),
 		CPU: map[string]float64{}, RSS: after.rss, UplinkBytes: after.uplink - b.uplink}
 	_, r.Failed = l.pub.Counts()
 	for name, v := range after.cpu {
@@ -89,7 +90,7 @@ func (r *Report) Check() error {
 		bad("%d messages were not acknowledged by the broker", r.Failed)
 	}
 	if r.Alerts.Missing > 0 || r.Alerts.Twice > 0 {
-		bad("of %d expected transitions %d are missing and %d came more than once %s", r.Alerts.Expected, r.Alerts.Missing, r.Alerts.Twice, r.Alerts.Example)
+		bad("of %d expected transitions %d are missing and %d came more than once %s; %d readings were demoted to history by the agents", r.Alerts.Expected, r.Alerts.Missing, r.Alerts.Twice, r.Alerts.Example, r.Demoted)
 	}
 	if r.MissedEvents == 0 && (r.Results.Missing > 0 || r.Results.Twice > 0) {
 		bad("of %d expected result rows %d are missing and %d came more than once %s", r.Results.Expected, r.Results.Missing, r.Results.Twice, r.Results.Example)
@@ -117,8 +118,8 @@ func (r *Report) Print(out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "uplink %.2f MB, %.1f bytes per reading\n\n", r.UplinkBytes/1e6, r.UplinkBytes/float64(r.Published))
-	fmt.Fprintf(out, "published %d = applied %d + rejected %d (malformed %d, future %d); of the applied ones %d are second copies and %d were recognised; sent again by agents and recognised %d; late rows %d\n",
-		r.Published, r.Applied, r.Rejected, r.Malformed, r.Future, r.Copies, r.Recognised, r.Resent, r.Late)
+	fmt.Fprintf(out, "published %d = applied %d + rejected %d (malformed %d, future %d); of the applied ones %d are second copies and %d were recognised; sent again by agents and recognised %d; late rows %d; demoted to history by agents %d\n",
+		r.Published, r.Applied, r.Rejected, r.Malformed, r.Future, r.Copies, r.Recognised, r.Resent, r.Late, r.Demoted)
 	_, err := fmt.Fprintf(out, "expected transitions %d, missing %d, twice %d, delivered again %d, of other buses %d; expected result rows %d, missing %d, twice %d, events missed by a slow listener %d\n",
 		r.Alerts.Expected, r.Alerts.Missing, r.Alerts.Twice, r.Alerts.Again, r.Alerts.Others, r.Results.Expected, r.Results.Missing, r.Results.Twice, r.MissedEvents)
 	return err
