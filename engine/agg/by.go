@@ -2,6 +2,7 @@ package agg
 
 import (
 	"io"
+	"slices"
 
 	"signalbox/engine/column"
 	"signalbox/engine/expr"
@@ -9,10 +10,10 @@ import (
 
 func byEntries() []entry {
 	return []entry{
-		{Info: Info{Name: "max_by", Signature: "max_by(x, key)", Doc: "Value of x in the row with the largest key; of equal keys the last row counts.", Example: "max_by(passengers, time)"},
-			bind: bindBy, min: 2, max: 2},
-		{Info: Info{Name: "min_by", Signature: "min_by(x, key)", Doc: "Value of x in the row with the smallest key; of equal keys the last row counts.", Example: "min_by(passengers, time)"},
-			bind: bindBy, min: 2, max: 2},
+		{Info: Info{Name: "max_by", Signature: "max_by(x, key [, n])", Doc: "Value of x in the row with the largest key; of equal keys the last row counts. With n an array of the values of the n rows with the largest keys.", Example: "max_by(passengers, time)"},
+			bind: bindBy, min: 2, max: 3},
+		{Info: Info{Name: "min_by", Signature: "min_by(x, key [, n])", Doc: "Value of x in the row with the smallest key; of equal keys the last row counts. With n an array of the values of the n rows with the smallest keys.", Example: "min_by(passengers, time)"},
+			bind: bindBy, min: 2, max: 3},
 	}
 }
 
@@ -21,7 +22,44 @@ func bindBy(c *call) (Func, error) {
 		return nil, err
 	}
 	t, k, largest := c.args[0].Type(), c.args[1].Type(), c.name == "max_by"
+	if len(c.args) == 3 {
+		return bindFirstBy(c, t, largest)
+	}
 	return c.fn(t, func() Accumulator { return &byAcc{vals: newCells(t), keys: newCells(k), largest: largest} })
+}
+
+// maxBy bounds the n of max_by and min_by.
+const maxBy = 100_000
+
+// bindFirstBy is max_by(x, key, n): the rows in order of the key, rows without a key left out.
+func bindFirstBy(c *call, t column.Type, largest bool) (Func, error) {
+	if err := c.coerce(2, column.Of(column.Int)); err != nil {
+		return nil, err
+	}
+	n, err := c.constant(2, "number of values")
+	if err != nil {
+		return nil, err
+	}
+	if n.Null || n.I < 1 || n.I > maxBy {
+		return nil, analysis("DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE", "42K09", "%s: the number of values must be 1 to %d", c.name, maxBy)
+	}
+	x, k := c.args[0].Type(), c.args[1].Type()
+	return c.fn(column.ArrayOf(t), func() Accumulator {
+		return &listAcc{lists: newLists(x, k), stored: 2, nulls: true, value: func(a *listAcc, slots []int32, out *column.Column) error {
+			slots = slices.DeleteFunc(slices.Clone(slots), func(s int32) bool { return a.datum(1, s).Null })
+			if len(slots) == 0 {
+				out.AppendNull()
+				return nil
+			}
+			slices.SortStableFunc(slots, func(p, q int32) int { return a.order([]Order{{Desc: largest}}, 1, p, q) })
+			d := column.Datum{L: []column.Datum{}}
+			for _, s := range slots[:min(int(n.I), len(slots))] {
+				d.L = append(d.L, a.datum(0, s))
+			}
+			out.Append(d)
+			return nil
+		}}
+	})
 }
 
 // byAcc keeps the value of the row with the extreme key.

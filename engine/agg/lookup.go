@@ -148,5 +148,6 @@ func table() []entry {
 	t = append(t, percentileEntries()...)
 	t = append(t, approxEntries()...)
 	t = append(t, telemetryEntries()...)
+	t = append(t, histogramEntries()...)
 	return t
 }

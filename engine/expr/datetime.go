@@ -87,6 +87,7 @@ func datetimeFunctions() []function {
 		clockField("second", "Second of a time.", "second(TIMESTAMP'2009-07-30 12:58:59')", "59", secondMicros, 60),
 		bound("extract", "field FROM source", "A field of a date, time or interval.", "extract(YEAR FROM TIMESTAMP'2019-08-12 01:00:00')", "2019", bindExtract),
 		bound("date_part datepart", "'field', source", "The same as extract.", "date_part('DOW', DATE'2019-08-12')", "2", bindExtract),
+		bound("time_bucket", "width, time, origin?", "Beginning of the interval of that width, counted from the origin (1970-01-01), that a time falls into.", "time_bucket(INTERVAL '15' MINUTE, TIMESTAMP'2024-01-01 11:27:00')", "2024-01-01 11:15:00", bindTimeBucket),
 		bound("date_trunc", "unit, time", "Time cut to a unit: YEAR, QUARTER, MONTH, WEEK, DAY, HOUR … MICROSECOND.", "date_trunc('HOUR', TIMESTAMP'2015-03-05 09:32:05')", "2015-03-05 09:00:00", bindDateTrunc),
 		fn("trunc", "date str", "date", "Date cut to a unit: YEAR, QUARTER, MONTH or WEEK.", "trunc(DATE'2019-08-04', 'week')", "2019-07-29", func(a []column.Datum) (column.Datum, *Error) {
 			d, unit, ok := truncDay(a[0].I, strings.ToUpper(a[1].S))
@@ -248,7 +249,7 @@ func bindDateTrunc(name string, args []Expr) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := bindTime(name, args[1:])
+	t, err := toClass(name, 1, args[1], "ts")
 	if err != nil {
 		return nil, err
 	}

@@ -318,6 +318,15 @@ func jsonFunctions() []function {
 			return out, nil
 		}).sure(),
 		bound("from_json", "text, 'type', options?", "Struct, array or map from a JSON text; the type is written as in CREATE TABLE.", `from_json('{"a":1, "b":0.8}', 'a INT, b DOUBLE')`, "{1, 0.8}", bindFromJSON),
+		fn("json_member", "str str", "str", "", "", "", func(a []column.Datum) (column.Datum, *Error) {
+			if n, ok := parseJSON(a[0].S); ok {
+				if m := n.member(a[1].S); m != nil {
+					return m.plain(), nil
+				}
+			}
+			return column.NullDatum, nil
+		}).sure().unlisted(),
+		bound("schema_of_json", "text, options?", "The type of a constant JSON text, as from_json takes it.", "schema_of_json('{\"a\":[1.5]}')", "STRUCT<a: ARRAY<DOUBLE>>", bindSchemaOfJSON),
 		bound("to_json", "x, options?", "JSON text of a struct, array or map; NULL members are left out.", "to_json(named_struct('a', 1, 'b', 2))", `{"a":1,"b":2}`, bindToJSON),
 	}
 }
@@ -338,6 +347,10 @@ func bindFromJSON(name string, args []Expr) (Expr, error) {
 	if !ok {
 		return nil, analysisErr("INVALID_SCHEMA.PARSE_ERROR", "42K07", "%s: %q is no type; write for example 'a INT, b ARRAY<STRING>'", name, clip(d.S))
 	}
+	o, err := jsonOptionsOf(name, args, 2)
+	if err != nil {
+		return nil, err
+	}
 	if t.Kind != column.Struct && t.Kind != column.Array && t.Kind != column.Map {
 		return nil, analysisErr("DATATYPE_MISMATCH.INVALID_JSON_SCHEMA", "42K09", "%s: the type must be a struct, an array or a map, not %s", name, t)
 	}
@@ -351,7 +364,7 @@ func bindFromJSON(name string, args []Expr) (Expr, error) {
 		}
 		var out column.Datum
 		if ok {
-			out, ok = n.as(t)
+			out, ok = n.as(t, o)
 		}
 		if !ok {
 			return malformed(t), nil
@@ -373,7 +386,7 @@ func malformed(t column.Type) column.Datum {
 }
 
 // as converts a node to a type; a member that does not fit becomes NULL.
-func (n *jsonNode) as(t column.Type) (column.Datum, bool) {
+func (n *jsonNode) as(t column.Type, o *jsonOptions) (column.Datum, bool) {
 	if n.kind == jsonNull {
 		return column.NullDatum, true
 	}
@@ -385,7 +398,7 @@ func (n *jsonNode) as(t column.Type) (column.Datum, bool) {
 		out := malformed(t)
 		for i, f := range t.Fields {
 			if m := n.member(f.Name); m != nil {
-				out.L[i], _ = m.as(f.Type)
+				out.L[i], _ = m.as(f.Type, o)
 			}
 		}
 		return out, true
@@ -396,7 +409,7 @@ func (n *jsonNode) as(t column.Type) (column.Datum, bool) {
 		out := column.Datum{L: make([]column.Datum, len(n.vals))}
 		for i, v := range n.vals {
 			var ok bool
-			if out.L[i], ok = v.as(*t.Elem); !ok {
+			if out.L[i], ok = v.as(*t.Elem, o); !ok {
 				return column.NullDatum, false
 			}
 		}
@@ -407,7 +420,7 @@ func (n *jsonNode) as(t column.Type) (column.Datum, bool) {
 		}
 		var out column.Datum
 		for i, k := range n.keys {
-			v, ok := n.vals[i].as(*t.Elem)
+			v, ok := n.vals[i].as(*t.Elem, o)
 			if !ok {
 				return column.NullDatum, false
 			}
@@ -415,12 +428,15 @@ func (n *jsonNode) as(t column.Type) (column.Datum, bool) {
 		}
 		return out, true
 	}
-	return n.scalarAs(t)
+	return n.scalarAs(t, o)
 }
 
-func (n *jsonNode) scalarAs(t column.Type) (column.Datum, bool) {
+func (n *jsonNode) scalarAs(t column.Type, o *jsonOptions) (column.Datum, bool) {
 	null := column.NullDatum
 	switch k := t.Kind; {
+	case n.kind == jsonString && o.reader(k) != nil:
+		d, ok, _ := o.reader(k)(n.text)
+		return d, ok
 	case k == column.String:
 		return n.plain(), true
 	case k == column.Boolean:
@@ -460,14 +476,18 @@ func bindToJSON(name string, args []Expr) (Expr, error) {
 	if t.Kind != column.Struct && t.Kind != column.Array && t.Kind != column.Map {
 		return nil, errInputType(name, 0, "STRUCT, ARRAY or MAP", args[0])
 	}
+	o, err := jsonOptionsOf(name, args, 1)
+	if err != nil {
+		return nil, err
+	}
 	return typed(name, args[:1], column.Of(column.String), func(a []column.Datum) (column.Datum, *Error) {
 		var b strings.Builder
-		writeJSON(&b, t, a[0])
+		writeJSON(&b, t, a[0], o)
 		return column.Str(b.String()), nil
 	}), nil
 }
 
-func writeJSON(b *strings.Builder, t column.Type, d column.Datum) {
+func writeJSON(b *strings.Builder, t column.Type, d column.Datum, o *jsonOptions) {
 	if d.Null {
 		b.WriteString("null")
 		return
@@ -482,14 +502,15 @@ func writeJSON(b *strings.Builder, t column.Type, d column.Datum) {
 	switch t.Kind {
 	case column.Struct:
 		b.WriteByte('{')
-		for i, f := range t.Fields {
-			if d.L[i].Null {
+		for _, i := range o.order(t.Fields) {
+			f := t.Fields[i]
+			if d.L[i].Null && !o.keepsNulls() {
 				continue
 			}
 			sep()
 			writeJSONString(b, f.Name)
 			b.WriteByte(':')
-			writeJSON(b, f.Type, d.L[i])
+			writeJSON(b, f.Type, d.L[i], o)
 		}
 		b.WriteByte('}')
 	case column.Map:
@@ -498,24 +519,29 @@ func writeJSON(b *strings.Builder, t column.Type, d column.Datum) {
 			sep()
 			writeJSONString(b, Text(*t.Key, d.L[i]))
 			b.WriteByte(':')
-			writeJSON(b, *t.Elem, d.L[i+1])
+			writeJSON(b, *t.Elem, d.L[i+1], o)
 		}
 		b.WriteByte('}')
 	case column.Array:
 		b.WriteByte('[')
 		for _, x := range d.L {
 			sep()
-			writeJSON(b, *t.Elem, x)
+			writeJSON(b, *t.Elem, x, o)
 		}
 		b.WriteByte(']')
 	default:
-		writeJSONScalar(b, t, d)
+		writeJSONScalar(b, t, d, o)
 	}
 }
 
 var jsonTimePattern, _ = compileDatePattern("yyyy-MM-dd'T'HH:mm:ss.SSSXXX")
 
-func writeJSONScalar(b *strings.Builder, t column.Type, d column.Datum) {
+func writeJSONScalar(b *strings.Builder, t column.Type, d column.Datum, o *jsonOptions) {
+	if w := o.writer(t.Kind); w != nil {
+		s, _ := w(d)
+		writeJSONString(b, s)
+		return
+	}
 	switch t.Kind {
 	case column.Boolean, column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.Decimal:
 		b.WriteString(Text(t, d))

@@ -94,6 +94,10 @@ func LambdaParams(name string, args []Expr, n int) ([]column.Type, error) {
 		} else if len(args) == 3 {
 			types = []column.Type{args[1].Type()}
 		}
+	case "map_zip_with":
+		if len(args) == 2 && args[0].Type().Kind == column.Map {
+			types = []column.Type{*args[0].Type().Key, elem(0), elem(1)}
+		}
 	case "map_filter", "transform_values", "transform_keys":
 		if len(args) > 0 && args[0].Type().Kind == column.Map {
 			types = []column.Type{*args[0].Type().Key, elem(0)}

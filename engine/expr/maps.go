@@ -29,6 +29,7 @@ func structFunctions() []function {
 		bound("forall", "array, x -> ...", "True when a lambda is true for all elements.", "forall(array(1, 2), x -> x > 0)", "true", bindExists),
 		bound("aggregate reduce", "array, start, (acc, x) -> ..., acc -> ...?", "Folds an array.", "aggregate(array(1, 2, 3), 0, (acc, x) -> acc + x)", "6", bindAggregate),
 		bound("zip_with", "a, b, (x, y) -> ...", "Array of the results of a lambda on two arrays.", "zip_with(array(1, 2), array(3, 4), (x, y) -> x + y)", "[4, 6]", bindZipWith),
+		bound("map_zip_with", "a, b, (k, x, y) -> ...", "Map of the results of a lambda on the values that two maps have for a key.", "map_zip_with(map('a', 1), map('a', 2, 'b', 3), (k, x, y) -> coalesce(x, 0) + y)", "{a -> 3, b -> 3}", bindMapZipWith),
 		bound("map_filter", "map, (k, v) -> ...", "Entries for which a lambda is true.", "map_filter(map('a', 1, 'b', 2), (k, v) -> v > 1)", "{b -> 2}", bindMapLambda),
 		bound("transform_values", "map, (k, v) -> ...", "Map with values replaced.", "transform_values(map('a', 1), (k, v) -> v + 1)", "{a -> 2}", bindMapLambda),
 		bound("transform_keys", "map, (k, v) -> ...", "Map with keys replaced.", "transform_keys(map('a', 1), (k, v) -> upper(k))", "{A -> 1}", bindMapLambda),

@@ -3,8 +3,8 @@ package expr
 import (
 	"math"
 	"math/big"
-	"slices"
 	"math/bits"
+	"slices"
 	"strconv"
 
 	"signalbox/engine/column"

@@ -47,6 +47,13 @@ func miscFunctions() []function {
 		})).sure(),
 		fn("url_decode", "str", "str", "Inverse of url_encode.", "url_decode('a+b%26c')", "a b&c", evalURLDecode(false)),
 		fn("try_url_decode", "str", "str", "url_decode, NULL when malformed.", "try_url_decode('%zz')", "NULL", evalURLDecode(true)),
+		fn("try_parse_url", "str str str?", "str", "parse_url, NULL for what is no URL.", "try_parse_url('https://a.org/p?x=1', 'HOST')", "a.org", func(a []column.Datum) (column.Datum, *Error) {
+			d, err := evalParseURL(a)
+			if err != nil {
+				return column.NullDatum, nil
+			}
+			return d, nil
+		}).sure(),
 		fn("parse_url", "str str str?", "str", "Part of a URL: HOST, PATH, QUERY, REF, PROTOCOL, FILE, AUTHORITY or USERINFO.", "parse_url('https://a.org/p?x=1', 'QUERY', 'x')", "1", evalParseURL),
 		fn("is_valid_utf8", "str", "bool", "True for valid UTF-8.", "is_valid_utf8('Spark')", "true", func(a []column.Datum) (column.Datum, *Error) {
 			return column.Bool(utf8.ValidString(a[0].S)), nil
@@ -54,17 +61,6 @@ func miscFunctions() []function {
 		fn("make_valid_utf8", "str", "str", "Text with invalid bytes replaced by U+FFFD.", "make_valid_utf8('Spark')", "Spark", str1(func(s string) string { return strings.ToValidUTF8(s, "\uFFFD") })).sure(),
 		fn("quote", "str", "str", "Text in single quotes.", "quote('a')", "'a'", str1(func(s string) string { return "'" + strings.ReplaceAll(s, "'", `\'`) + "'" })).sure(),
 	}
-}
-
-// refused are the functions of Spark whose answer would differ from machine to machine.
-func refusedFunctions() []function {
-	var out []function
-	for _, n := range []string{"rand", "random", "randn", "uuid", "shuffle", "randstr", "uniform", "monotonically_increasing_id"} {
-		out = append(out, function{name: n, hidden: true, bind: func(name string, _ []Expr) (Expr, error) {
-			return nil, analysisErr("UNSUPPORTED_FEATURE.NONDETERMINISTIC_FUNCTION", "0A000", "%s is not available: every node, and every replay, must compute the same answer; use hash(…) of a key to spread rows", name)
-		}})
-	}
-	return out
 }
 
 func evalURLDecode(try bool) evalFunc {

@@ -35,6 +35,12 @@ type function struct {
 	hidden  bool // an operator: not listed
 }
 
+// unlisted hides what only the analyser writes.
+func (f function) unlisted() function {
+	f.hidden = true
+	return f
+}
+
 // registry is the table of functions, built from the literals on first use.
 var registry = struct {
 	once   sync.Once
@@ -43,7 +49,7 @@ var registry = struct {
 }{}
 
 func tables() [][]function {
-	return [][]function{operators(), conditionals(), floatFunctions(), mathFunctions(), stringFunctions(), regexFunctions(), datetimeFunctions(), datetimeConversions(), arrayFunctions(), structFunctions(), jsonFunctions(), digestFunctions(), formatFunctions(), castFunctions(), miscFunctions(), geoFunctions(), refusedFunctions()}
+	return [][]function{operators(), conditionals(), floatFunctions(), mathFunctions(), stringFunctions(), regexFunctions(), datetimeFunctions(), datetimeConversions(), arrayFunctions(), structFunctions(), jsonFunctions(), digestFunctions(), byteFunctions(), csvFunctions(), formatFunctions(), castFunctions(), miscFunctions(), geoFunctions(), refusedFunctions()}
 }
 
 func functions() map[string]*function {

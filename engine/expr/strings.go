@@ -46,17 +46,10 @@ func stringFunctions() []function {
 			return column.Str(trimSet(a[0].S, " ", true, true)), nil
 		}).sure(),
 		bound("substring substr", "text, pos, len?", "Part of a text (or bytes) from a 1-based position; negative counts from the end.", "substring('Spark SQL', 5, 1)", "k", bindSubstring),
-		fn("left", "str int", "str", "The first n characters.", "left('Spark', 3)", "Spa", func(a []column.Datum) (column.Datum, *Error) {
-			return column.Str(substring(a[0].S, 1, a[1].I)), nil
-		}).sure(),
-		fn("right", "str int", "str", "The last n characters.", "right('Spark', 3)", "ark", func(a []column.Datum) (column.Datum, *Error) {
-			if a[1].I <= 0 {
-				return column.Str(""), nil
-			}
-			return column.Str(substring(a[0].S, -a[1].I, math.MaxInt32)), nil
-		}).sure(),
-		fn("lpad", "str int str?", "str", "Padded on the left to n characters, or cut to them.", "lpad('hi', 5, '??')", "???hi", evalPad(true)),
-		fn("rpad", "str int str?", "str", "Padded on the right to n characters, or cut to them.", "rpad('hi', 5, '??')", "hi???", evalPad(false)),
+		bound("left", "text, n", "The first n characters, or bytes.", "left('Spark', 3)", "Spa", orBytes("str int", evalLeft(false), "bin int", evalLeft(true))),
+		bound("right", "text, n", "The last n characters, or bytes.", "right('Spark', 3)", "ark", orBytes("str int", evalRight(false), "bin int", evalRight(true))),
+		bound("lpad", "text, n, pad?", "Padded on the left to n characters or bytes, or cut to them.", "lpad('hi', 5, '??')", "???hi", orBytes("str int str?", evalPad(true), "bin int bin?", evalPadBytes(true))),
+		bound("rpad", "text, n, pad?", "Padded on the right to n characters or bytes, or cut to them.", "rpad('hi', 5, '??')", "hi???", orBytes("str int str?", evalPad(false), "bin int bin?", evalPadBytes(false))),
 		bound("concat ||", "a, b, ...", "Joins texts, bytes or arrays.", "concat('Spark', 'SQL')", "SparkSQL", bindConcat),
 		bound("concat_ws", "sep, a, ...", "Joins texts and arrays of texts with a separator; NULLs are left out.", "concat_ws('-', 'a', NULL, 'b')", "a-b", bindConcatWS),
 		fn("repeat", "str int", "str", "The text n times.", "repeat('ab', 2)", "abab", func(a []column.Datum) (column.Datum, *Error) {
@@ -72,9 +65,8 @@ func stringFunctions() []function {
 		fn("substring_index", "str str int", "str", "Text before the n-th delimiter; negative counts from the end.", "substring_index('www.apache.org', '.', 2)", "www.apache", evalSubstringIndex).sure(),
 		fn("locate position", "str str int?", "int", "1-based position of the first text in the second, from a start position; 0 when absent.", "locate('bar', 'foobarbar')", "4", nil).seesNulls(evalLocate),
 		fn("charindex", "str str int?", "int", "The same as locate.", "charindex('bar', 'foobarbar')", "4", nil).seesNulls(evalLocate),
-		fn("instr", "str str", "int", "1-based position of the second text in the first; 0 when absent.", "instr('SparkSQL', 'SQL')", "6", func(a []column.Datum) (column.Datum, *Error) {
-			return column.I64(int64(indexFrom(a[0].S, a[1].S, 0) + 1)), nil
-		}).sure(),
+		fn("instr", "str str int? int?", "int", "1-based position of the second text in the first, from a place (negative: backwards from the end), the n-th occurrence; 0 when absent.", "instr('SparkSQL', 'SQL')", "6", evalInstr),
+		fn("sentences", "str str? str?", "arr:arr:str", "Sentences of a text, each an array of its words.", "sentences('Hi there! Good morning.')", "[[Hi, there], [Good, morning]]", evalSentences).sure(),
 		fn("ascii", "str", "int", "Code point of the first character; 0 for an empty text.", "ascii('222')", "50", int1(func(s string) int {
 			if s == "" {
 				return 0

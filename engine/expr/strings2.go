@@ -211,6 +211,13 @@ func bindReverse(name string, args []Expr) (Expr, error) {
 		}
 		return &scalar{name: name, args: args, t: t, eval: eval, safe: true}, nil
 	}
+	if t := args[0].Type(); t.Kind == column.Binary {
+		return &scalar{name: name, args: args, t: t, safe: true, eval: str1(func(s string) string {
+			b := []byte(s)
+			slices.Reverse(b)
+			return string(b)
+		})}, nil
+	}
 	b, err := bindArgs(name, "str", args)
 	if err != nil {
 		return nil, err

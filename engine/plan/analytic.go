@@ -234,9 +234,13 @@ func (out *AnalyticCall) bindRanking(c *sql.Call, args []expr.Expr, n *Analytic)
 	out.Args = args
 	var err error
 	switch c.Name {
-	case "row_number", "rank", "dense_rank":
+	case "row_number":
 		out.Type, err = column.Of(column.Int), need(0, 0)
-	case "percent_rank", "cume_dist":
+	case "rank", "dense_rank": // Spark takes arguments, and orders by ORDER BY all the same
+		out.Type, out.Args = column.Of(column.Int), nil
+	case "percent_rank":
+		out.Type, out.Args = column.Of(column.Double), nil
+	case "cume_dist":
 		out.Type, err = column.Of(column.Double), need(0, 0)
 	case "ntile":
 		out.Type = column.Of(column.Int)

@@ -25,6 +25,12 @@ func (b *binder) explode(c *sql.Call, outer bool, table string, names []string) 
 		}
 		c, name = rows, "inline"
 	}
+	if name == "json_tuple" {
+		if len(c.Args) < 2 {
+			return nil, fail(c.Pos, "WRONG_NUM_ARGS.WITHOUT_SUGGESTION", "42605", "json_tuple takes a JSON text and at least one key")
+		}
+		c, name = tupleRow(c), "inline"
+	}
 	if len(c.Args) != 1 {
 		return nil, fail(c.Pos, "WRONG_NUM_ARGS.WITHOUT_SUGGESTION", "42605", "%s takes 1 argument, not %d", c.Name, len(c.Args))
 	}
@@ -78,6 +84,16 @@ func stackRows(c *sql.Call) (*sql.Call, error) {
 		array.Args = append(array.Args, row)
 	}
 	return &sql.Call{Pos: c.Pos, Name: "inline", Args: []sql.Expr{array}}, nil
+}
+
+// tupleRow writes json_tuple(text, 'a', …) as inline of one struct of the members of the object.
+func tupleRow(c *sql.Call) *sql.Call {
+	row := &sql.Call{Pos: c.Pos, Name: "struct"}
+	for i, key := range c.Args[1:] {
+		x := &sql.Call{Pos: c.Pos, Name: "json_member", Args: []sql.Expr{c.Args[0], key}}
+		row.Args = append(row.Args, &sql.Alias{Pos: c.Pos, X: x, Name: "c" + strconv.Itoa(i)})
+	}
+	return &sql.Call{Pos: c.Pos, Name: "inline", Args: []sql.Expr{&sql.Call{Pos: c.Pos, Name: "array", Args: []sql.Expr{row}}}}
 }
 
 // generated lists the columns that a generator adds.

@@ -33,6 +33,7 @@ func TableFunctions() []expr.FuncInfo {
 		{Name: "inline", Signature: "inline(array of structs)", Doc: "One row per struct, its fields as columns.", Example: "inline(array(struct(1 AS door, 5 AS boarded), struct(2 AS door, 3 AS boarded)))"},
 		{Name: "inline_outer", Signature: "inline_outer(array of structs)", Doc: "inline that gives one row of NULLs for an empty or NULL array.", Example: "inline_outer(array(struct(1 AS door)))"},
 		{Name: "stack", Signature: "stack(n, a, b, …)", Doc: "The values as n rows; what is missing in the last is NULL.", Example: "stack(2, 1, 'a', 2, 'b')"},
+		{Name: "json_tuple", Signature: "json_tuple(text, key, …)", Doc: "The members of a JSON object as columns of text.", Example: "json_tuple('{\"a\":1}', 'a')"},
 		{Name: "range", Signature: "range([start,] end[, step])", Doc: "In FROM: the numbers from start (0) below end, column id; at most 100,000."},
 	}
 }

@@ -197,7 +197,7 @@ func isTimestamp(t column.Type) bool {
 
 func isGenerator(e *sql.Call) bool {
 	switch e.Name {
-	case "explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer", "stack":
+	case "explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer", "stack", "json_tuple":
 		return true
 	}
 	return false

@@ -225,6 +225,8 @@ func (p *parser) postfix(x Expr) Expr {
 			x = &Cast{Pos: t.pos, X: x, Type: p.typeName()}
 		case t.op(":"):
 			p.unsupported(t.pos, "the path operator ':'", "declare the column as STRUCT or ARRAY, or use get_json_object(column, '$.path')")
+		case t.is("COLLATE") && p.ahead(1).is("UTF8_BINARY"): // what strings are anyway
+			p.i += 2
 		case t.is("COLLATE") && p.ahead(1).isName():
 			p.unsupported(t.pos, "COLLATE", "strings compare by their UTF-8 bytes; use lower() to ignore case")
 		default:
@@ -330,6 +332,9 @@ func (p *parser) nameOrCall() Expr {
 	case next.op("->"):
 		p.i += 2
 		return &Lambda{Pos: t.pos, Params: []string{t.val}, Body: p.expr()}
+	case t.is("TIME") && next.kind == tString: // the analyser refuses it, as in Spark
+		p.i += 2
+		return &Call{Pos: t.pos, Name: "time", Args: []Expr{&Literal{Pos: next.pos, Kind: LitString, Text: next.val}}}
 	case t.kind == tWord && next.kind == tString:
 		p.failAt(t.pos, "UNSUPPORTED_TYPED_LITERAL", "0A000", "literals of the type '"+clip(t.val)+"' are not supported", "DATE, TIMESTAMP, TIMESTAMP_NTZ, INTERVAL and X stand before a string")
 	}
