@@ -252,6 +252,7 @@ func (n *Node) open() (_ *parts, err error) {
 	p.delivery = deliver.New(deliver.Options{
 		Node: n.cfg.NodeID, Sinks: n.opts.Sinks, Source: p.machine, Leadership: p.store, Submit: p.proposer,
 		Rand:      rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Alerts:    p.machine.Alerts,
 		FetchCopy: func(ctx context.Context, sink string) (string, error) { return n.fetchCopy(ctx, p, sink) },
 	})
 	return p, nil

@@ -49,6 +49,12 @@ type Batch struct {
 // ErrPermanent marks a batch that the sink will never take; the caller isolates the row and counts it.
 var ErrPermanent = errors.New("sinks: refused for good")
 
+// Reminder is a sink whose receiver shows what is true now and may forget it: a broker that was killed or replaced. Remind
+// shows the newest state of each alert again, and tells nobody that anything happened.
+type Reminder interface {
+	Remind(ctx context.Context, states []alert.Active) error
+}
+
 // Sink is a place for results.
 type Sink interface {
 	Name() string

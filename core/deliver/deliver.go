@@ -20,6 +20,7 @@ import (
 
 	"signalbox/core/fsm"
 	"signalbox/core/outbox"
+	"signalbox/engine/alert"
 	"signalbox/sinks"
 )
 
@@ -31,6 +32,8 @@ const (
 	RetryMax       = 30 * time.Second
 	AckEvery       = time.Second           // cursors are replicated at most this often, or at most every
 	AckAlerts      = 20 * time.Millisecond // when alerts were delivered: the next leader would tell people again
+	RemindEvery    = time.Minute           // a sink that may forget what is true now is reminded, and at the start of a term
+	MaxResolved    = 1000                  // alerts that are over, the latest: what a broker shows of them may be older still
 	maxRefusals    = 256                   // reported in one entry; more are counted only
 	refusalRowSize = 1 << 10
 )
@@ -65,6 +68,8 @@ type Options struct {
 	Leadership Leadership
 	Submit     Submitter
 	Rand       *rand.Rand // jitter
+	// Alerts returns the alerts that are active, and the latest that are over; nil = sinks are not reminded.
+	Alerts func(resolved int) (active, over []alert.Active, index uint64)
 	// FetchCopy brings a copy of the sink from the leader, or to the leader from another node, to a file next to the sink's own; nil = never.
 	FetchCopy func(ctx context.Context, sink string) (path string, err error)
 }
@@ -237,6 +242,7 @@ type worker struct {
 	outbox   *outbox.Outbox
 	drained  time.Time // when the last write ended, if it took all there was
 	prepared int       // table definitions the sink was prepared for
+	reminded time.Time // when it was reminded in this term
 
 	mu      sync.Mutex
 	at      uint64
@@ -309,7 +315,7 @@ func (w *worker) set(f func()) {
 
 func (w *worker) drain(ctx context.Context) {
 	failures := 0
-	w.outbox = nil
+	w.outbox, w.reminded = nil, time.Time{}
 	for ctx.Err() == nil {
 		err := w.step(ctx)
 		if err == nil {
@@ -361,6 +367,9 @@ func (w *worker) step(ctx context.Context) error {
 	}
 	if len(batches) == 0 {
 		w.set(func() { w.at = max(w.at, upTo); w.lastErr = "" })
+		if err := w.remind(ctx, ob); err != nil {
+			return err
+		}
 		return w.wait(ctx, changed)
 	}
 	if err := w.prepare(ctx, ob); err != nil {
@@ -373,6 +382,28 @@ func (w *worker) step(ctx context.Context) error {
 		w.drained = time.Time{} // more was there than one write takes: no pause
 	}
 	w.set(func() { w.at, w.lastErr = upTo, "" })
+	return nil
+}
+
+// remind shows the sink the newest states when it has everything: an older state must never come after a newer one.
+func (w *worker) remind(ctx context.Context, ob *outbox.Outbox) error {
+	r, ok := w.sink.(sinks.Reminder)
+	if !ok || w.d.opts.Alerts == nil || time.Since(w.reminded) < RemindEvery {
+		return nil
+	}
+	active, over, _ := w.d.opts.Alerts(MaxResolved)
+	w.mu.Lock()
+	at := w.at
+	w.mu.Unlock()
+	if ob.Stats().Newest > at {
+		return nil // something happened meanwhile: the next time
+	}
+	rctx, cancel := context.WithTimeout(ctx, WriteTimeout)
+	defer cancel()
+	if err := r.Remind(rctx, append(active, over...)); err != nil {
+		return err
+	}
+	w.reminded = time.Now()
 	return nil
 }
 

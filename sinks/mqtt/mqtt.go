@@ -12,6 +12,7 @@
 //
 //	PREFIX/state/GROUP/RULE/ID    retained: the newest state of the alert, for whoever asks now; a resolved alert stays,
 //	                              with state "resolved". Of transitions that arrive together only the newest is shown.
+//	                              Shown again from time to time, with "from" as "state": a broker may have forgotten it.
 //	PREFIX/event/GROUP/RULE/ID    not retained: each transition
 //	PREFIX/history/GROUP/RULE/ID  not retained: what would have fired, found in a backlog
 //	PREFIX/table/TABLE/KEY…       retained: the newest row of each entity of a table named in Options.Tables

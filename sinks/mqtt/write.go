@@ -48,6 +48,35 @@ func (s *Sink) Write(ctx context.Context, batches []sinks.Batch, upTo uint64) er
 	return nil
 }
 
+// Remind publishes the retained states again, as their last transition did; from is not known any more and equals state.
+func (s *Sink) Remind(ctx context.Context, states []alert.Active) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	var list []message
+	for i := range states {
+		a := &states[i]
+		t := alert.Transition{ID: a.ID, Episode: a.Episode, Seq: a.Seq, Group: a.Group, Rule: a.Rule, From: a.State, To: a.State, At: a.Since,
+			Value: a.Value, Labels: a.Labels, Annotations: a.Annotations}
+		if !s.selects(&t) {
+			continue
+		}
+		payload, err := alertPayload(&t)
+		if err != nil {
+			continue // it was refused as a transition, and reported
+		}
+		list = append(list, message{topic: Topic(s.opt.Prefix, "state", a.Group, a.Rule, a.ID), payload: payload, retained: true})
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	err := s.deliver(ctx, list)
+	clear(s.acked) // what is shown now may be forgotten again
+	if err != nil {
+		return fmt.Errorf("mqtt: remind of %d alerts: %w", len(list), err)
+	}
+	return nil
+}
+
 // deliver tries until everything is acknowledged, the context ends or MaxTry is over.
 func (s *Sink) deliver(ctx context.Context, list []message) error {
 	giveUp := time.Now().Add(s.opt.MaxTry)
