@@ -115,7 +115,7 @@ func (a *Agent) open(opt Options) error {
 	if err != nil {
 		return err
 	}
-	src.Watch, src.MaxPayload = a.brokerSeen, a.decoder.MaxBytes()
+	src.Watch = a.brokerSeen
 	a.source = src
 	t, id, err := a.cfg.TLS.client()
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"signalbox/engine"
 )
 
 // BenchmarkSnapshot1MGroups measures what a snapshot of a million groups costs
@@ -61,6 +63,66 @@ func BenchmarkSnapshot1MGroups(b *testing.B) {
 	b.ReportMetric(busy.at(50), "ms-beside-p50")
 	b.ReportMetric(busy.at(99), "ms-beside-p99")
 	b.ReportMetric(writes.at(50), "ms-write-p50")
+}
+
+// BenchmarkQuery1MGroups measures what a query over a million groups that are open costs Apply: the capture, and the
+// entries while it runs, beside those without.
+func BenchmarkQuery1MGroups(b *testing.B) {
+	e := fillGroups(b, 1_000_000, scaleQuery)
+	f := newFeed(1000, 1_000_000)
+	f.index, f.row = e.Tables()[0].Version+1_000_000, 500_000
+	step := func() time.Duration {
+		if f.row > 100*f.groups { // stay in the window: its end would be a million rows of results
+			f.row = 500_000
+		}
+		in := f.next(e)
+		at := time.Now()
+		if _, err := e.Apply(in); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(at)
+	}
+	var quiet, busy, calls, queries durations
+	for range 500 {
+		quiet = append(quiet, step())
+	}
+	p, err := e.Prepare("SELECT count(*) AS n, count(DISTINCT bus) AS buses FROM `q$open`")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for range b.N {
+		at := time.Now()
+		v, err := e.View(p)
+		if err != nil {
+			b.Fatal(err)
+		}
+		calls = append(calls, time.Since(at))
+		done := make(chan time.Duration)
+		go func() {
+			at := time.Now()
+			if rows, err := v.Run(engine.QueryLimits{}); err != nil || rows.Cols[0].I64[0] < 1_000_000 {
+				b.Error(rows, err)
+			}
+			done <- time.Since(at)
+		}()
+		for open := true; open; {
+			select {
+			case d := <-done:
+				queries, open = append(queries, d), false
+			default:
+				busy = append(busy, step())
+			}
+		}
+	}
+	b.ReportMetric(calls.at(50), "ms-capture-p50")
+	b.ReportMetric(calls.at(100), "ms-capture-max")
+	b.ReportMetric(quiet.at(50), "ms-quiet-p50")
+	b.ReportMetric(quiet.at(99), "ms-quiet-p99")
+	b.ReportMetric(busy.at(50), "ms-beside-p50")
+	b.ReportMetric(busy.at(99), "ms-beside-p99")
+	b.ReportMetric(busy.at(100), "ms-beside-max")
+	b.ReportMetric(queries.at(50), "ms-query-p50")
 }
 
 // durations are measurements of which percentiles are told: on a machine that
