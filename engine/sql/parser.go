@@ -138,6 +138,8 @@ type parser struct {
 	toks  []token
 	i     int
 	depth int
+	// selectFollows: the relation stands before its SELECT, which is then no alias.
+	selectFollows bool
 }
 
 // guard turns the panic(*Error) of fail into an error; every other panic is a bug and passes.

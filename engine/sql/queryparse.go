@@ -9,7 +9,7 @@ import (
 func (p *parser) startsQuery(i int) bool {
 	t, next := &p.toks[i], &p.toks[min(i+1, len(p.toks)-1)]
 	switch {
-	case t.is("SELECT"), t.is("FROM") && next.isName():
+	case t.is("SELECT"), t.is("FROM") && (next.isName() || next.op("(")):
 		return true
 	case t.is("WITH"), t.is("TABLE"):
 		return next.isName()
@@ -102,9 +102,7 @@ func (p *parser) query() *Query {
 	if p.accept("OFFSET") {
 		q.Offset = p.expr()
 	}
-	if t := p.peek(); t.op("|>") {
-		p.unsupported(t.pos, "the pipe operator |>", "write the steps as sub-queries")
-	}
+	q = p.pipes(q)
 	p.checkHeight(q)
 	return q
 }
@@ -194,7 +192,7 @@ func (p *parser) queryPrimary() Body {
 		p.i++
 		return &TableBody{Pos: t.pos, Name: p.dotted("the name of a table")}
 	case t.is("FROM"):
-		p.unsupported(t.pos, "FROM before SELECT", "write SELECT … FROM …")
+		return p.fromFirst()
 	case t.op("("):
 		p.i++
 		q := p.subquery()

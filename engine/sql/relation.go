@@ -178,7 +178,7 @@ func (p *parser) tableAlias() *TableAlias {
 	if p.atLastWord() {
 		return &TableAlias{Pos: pos, Name: p.take().val}
 	}
-	if !p.accept("AS") && !p.atAlias() {
+	if !p.accept("AS") && (!p.atAlias() || p.selectFollows && p.peek().is("SELECT")) {
 		return nil
 	}
 	a := &TableAlias{Pos: pos, Name: p.name("a name after AS")}
