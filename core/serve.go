@@ -28,6 +28,7 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
+	bodyTimeout   = 5 * time.Minute  // the body of a request: the largest, a static table, needs 1 MB/s
 	copyTimeout   = 10 * time.Minute // a sink's database from another node, which may freeze meanwhile
 )
 
@@ -62,7 +63,7 @@ func (n *Node) servers(p *parts) (public, peer *http.Server) {
 		}
 		return ctx
 	}
-	public = &http.Server{Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnContext: withTLS}
+	public = &http.Server{Handler: boundedBodies(s.Handler(), bodyTimeout), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnContext: withTLS}
 	peer = &http.Server{Handler: inner, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader}
 	return public, peer
 }
@@ -86,6 +87,16 @@ func addresses(peers []raftstore.Peer) (out []string) {
 		out = append(out, p.Addr)
 	}
 	return out
+}
+
+// boundedBodies ends a request whose body does not come to its end. The agent link has none, and is not touched.
+func boundedBodies(h http.Handler, limit time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit)) // of this request only
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // identity takes an agent's name from its certificate: the URI SAN …/agent/NAME. Without TLS (loopback) the hello is believed.

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -29,7 +30,7 @@ const (
 // Limits of the port.
 const (
 	HandshakeTimeout  = 5 * time.Second // first byte, TLS handshake and preamble must arrive within it
-	MaxHandshakes     = 512             // connections that have not yet said what they are; more are closed
+	MaxHandshakes     = 512             // connections that have not yet said what they are; of more the oldest is closed
 	MaxConnections    = 20_000          // HTTP connections, agents included; more are closed
 	acceptBacklog     = 64              // connections routed but not yet accepted
 	preambleVersion   = 1
@@ -52,7 +53,7 @@ type Mux struct {
 	peer      *queue
 	mu        sync.Mutex
 	groups    map[uint32]*queue
-	shaking   atomic.Int64
+	shaking   list.List // net.Conn that have not yet said what they are, the oldest first; under mu
 	refused   atomic.Uint64
 	open      atomic.Int64 // HTTP connections
 	maxOpen   int64
@@ -136,16 +137,29 @@ func (m *Mux) accept() {
 			}
 			continue
 		}
-		if m.shaking.Add(1) > MaxHandshakes {
-			m.shaking.Add(-1)
-			m.drop(c)
-			continue
-		}
+		begun := m.begin(c)
 		go func() {
-			defer m.shaking.Add(-1)
-			m.route(c)
+			m.route(c, sync.OnceFunc(func() { m.end(begun) }))
 		}()
 	}
+}
+
+// begin notes a connection that has not yet said what it is. When there are too many the oldest goes: who is honest needs
+// a moment only, and connections that say nothing must not keep other nodes out.
+func (m *Mux) begin(c net.Conn) *list.Element {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shaking.Len() >= MaxHandshakes {
+		_ = m.shaking.Remove(m.shaking.Front()).(net.Conn).Close() // its reader drops it
+	}
+	return m.shaking.PushBack(c)
+}
+
+// end notes that a connection has said what it is, or never will; Remove knows whether it is still in the list.
+func (m *Mux) end(e *list.Element) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shaking.Remove(e)
 }
 
 func (m *Mux) drop(c net.Conn) {
@@ -153,7 +167,9 @@ func (m *Mux) drop(c net.Conn) {
 	_ = c.Close()
 }
 
-func (m *Mux) route(c net.Conn) {
+// route finds out what a connection is; known is called as soon as it has said so, before it waits for somebody to take it.
+func (m *Mux) route(c net.Conn, known func()) {
+	defer known()
 	_ = c.SetDeadline(time.Now().Add(HandshakeTimeout))
 	peerAllowed := true
 	if m.server != nil {
@@ -177,10 +193,13 @@ func (m *Mux) route(c net.Conn) {
 			return
 		}
 		_ = c.SetDeadline(time.Time{})
+		known()
 		m.http.push(&prefixConn{Conn: c, mux: m, first: first[0], pending: true})
 		return
 	}
-	if _, err := io.ReadFull(c, first[1:]); err != nil || !peerAllowed || !m.pushPeer(c, first) {
+	_, err := io.ReadFull(c, first[1:])
+	known()
+	if err != nil || !peerAllowed || !m.pushPeer(c, first) {
 		m.drop(c)
 	}
 }

@@ -1,8 +1,10 @@
 package raftstore
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -62,5 +64,48 @@ func TestOpenConnectionsAreBounded(t *testing.T) {
 	}
 	if b, err := io.ReadAll(io.LimitReader(s, 3)); string(b) != "GET" || err != nil {
 		t.Errorf("read %q, %v", b, err)
+	}
+}
+
+// Connections that say nothing must not keep out those that do: the oldest of them goes.
+func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := NewMux(l, l.Addr().String(), TLS{})
+	defer m.Close()
+	var silent []net.Conn
+	for range MaxHandshakes + 10 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		silent = append(silent, c)
+	}
+	for _, c := range silent[:10] {
+		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the oldest are not closed: %v", err)
+		}
+	}
+	c, err := m.DialPeer(t.Context(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := m.Peer().Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(io.LimitReader(s, 5)); string(b) != "hello" || err != nil {
+		t.Errorf("read %q, %v", b, err)
+	}
+	if n := m.Refused(); n < 10 {
+		t.Errorf("%d refused are counted", n)
 	}
 }
