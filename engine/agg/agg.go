@@ -30,7 +30,8 @@ type Accumulator interface {
 	// Encode and Decode write and read the state of groups 0..n-1, deterministically.
 	Encode(w io.Writer, n int) error
 	Decode(r io.Reader, n int) error
-	// Bytes estimates the memory held.
+	// Bytes is the memory that the state takes, from what Encode writes alone: limits
+	// are kept by it, and a state that was restored must not differ.
 	Bytes() int
 }
 

@@ -208,4 +208,4 @@ func (a *hllAcc) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *hllAcc) Bytes() int { return 4*cap(a.slab) + cap(a.regs) + 4*cap(a.free) }
+func (a *hllAcc) Bytes() int { return 4*len(a.slab) + len(a.regs) - len(a.free)<<a.p }

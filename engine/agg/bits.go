@@ -95,4 +95,4 @@ func (a *bitAcc) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *bitAcc) Bytes() int { return 8*cap(a.val) + cap(a.has) }
+func (a *bitAcc) Bytes() int { return 9 * len(a.val) }

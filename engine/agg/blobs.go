@@ -68,7 +68,8 @@ func (b *blobs) compact() {
 	b.buf, b.dead = buf, 0
 }
 
-func (b *blobs) bytes() int { return 8*cap(b.refs) + cap(b.buf) }
+// live is the number of bytes that something refers to.
+func (b *blobs) live() int { return len(b.buf) - b.dead }
 
 // growTo lengthens s to n elements, new ones zero, with a quarter of slack for large slices.
 func growTo[T any](s []T, n int) []T {

@@ -228,7 +228,18 @@ func (c *cells) decodeTexts(d *decoder, k int, has []bool) {
 }
 
 func (c *cells) bytes() int {
-	return cap(c.has) + 8*cap(c.i64) + 8*cap(c.f64) + 16*cap(c.dec) + c.raw.bytes()
+	return len(c.has)*c.width() + c.raw.live()
+}
+
+// width is the memory of a value, without the bytes of a text.
+func (c *cells) width() int {
+	switch c.typ.Kind.Storage() {
+	case column.StoreNone:
+		return 1
+	case column.StoreDec:
+		return 17
+	}
+	return 9
 }
 
 // compareFloat is Spark's order: NaN is the largest and equal to itself, -0.0 equals 0.0.

@@ -70,6 +70,5 @@ func (c *chains) decode(r io.Reader, n, limit int) error {
 	return d.err
 }
 
-func (c *chains) bytes() int {
-	return 4*cap(c.head) + 4*cap(c.tail) + 4*cap(c.next) + cap(c.in)
-}
+// bytes is the memory of lists with that many entries in all.
+func (c *chains) bytes(entries int) int { return 8*len(c.head) + 5*entries }

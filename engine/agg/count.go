@@ -110,4 +110,4 @@ func (a *countAcc) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *countAcc) Bytes() int { return 8 * cap(a.n) }
+func (a *countAcc) Bytes() int { return 8 * len(a.n) }

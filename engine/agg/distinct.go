@@ -179,4 +179,6 @@ func (a *distinctAcc) Decode(r io.Reader, n int) error {
 	return a.inner.Decode(r, n)
 }
 
-func (a *distinctAcc) Bytes() int { return a.seen.Bytes() + a.chains.bytes() + a.inner.Bytes() }
+func (a *distinctAcc) Bytes() int {
+	return a.seen.Bytes() + a.chains.bytes(a.seen.Live()) + a.inner.Bytes()
+}

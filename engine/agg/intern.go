@@ -24,7 +24,27 @@ type interner struct {
 	free   []int32 // ids of removed strings, last in first out
 	caches []*dictCache
 	next   int // cache to replace
+
+	refs []int32 // of a composite key: how many groups have the string
+	held int     // strings and bytes that groups have, as memory
 }
+
+// hold notes that one more group has a string; drop that one less has it.
+func (t *interner) hold(id int32) {
+	t.refs = growTo(t.refs, int(id)+1)
+	if t.refs[id]++; t.refs[id] == 1 {
+		t.held += textBytes + len(t.store.get(int(id)))
+	}
+}
+
+func (t *interner) drop(id int32) {
+	if t.refs[id]--; t.refs[id] == 0 {
+		t.held -= textBytes + len(t.store.get(int(id)))
+	}
+}
+
+// textBytes is the memory of an interned string beside its bytes: the reference and about two slots.
+const textBytes = 16
 
 // dictCache remembers the id of each code of a dictionary, -1 = not asked yet.
 type dictCache struct {
@@ -179,12 +199,4 @@ func (t *interner) code(c *dictCache, code uint32) int32 {
 	id := t.id(stringBytes(c.dict.Values[code]))
 	c.ids[code] = id
 	return id
-}
-
-func (t *interner) bytes() int {
-	n := t.store.bytes() + 4*cap(t.slots) + 4*cap(t.free)
-	for _, c := range t.caches {
-		n += 4 * cap(c.ids)
-	}
-	return n
 }

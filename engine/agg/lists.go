@@ -122,9 +122,10 @@ func (l *lists) decode(r io.Reader, n int) error {
 }
 
 func (l *lists) bytes() int {
-	n := l.chains.bytes() + 4*cap(l.free)
+	used := l.slots - len(l.free)
+	n := l.chains.bytes(used)
 	for c := range l.cells {
-		n += l.cells[c].bytes()
+		n += used*l.cells[c].width() + l.cells[c].raw.live()
 	}
 	return n
 }

@@ -134,7 +134,7 @@ func (a *extremeInt) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *extremeInt) Bytes() int { return 8*cap(a.val) + cap(a.has) }
+func (a *extremeInt) Bytes() int { return 9 * len(a.val) }
 
 // extremeFloat is min or max of FLOAT and DOUBLE. Of equal zeros the first stays.
 type extremeFloat struct {
@@ -220,7 +220,7 @@ func (a *extremeFloat) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *extremeFloat) Bytes() int { return 8*cap(a.val) + cap(a.has) }
+func (a *extremeFloat) Bytes() int { return 9 * len(a.val) }
 
 // extremeAny is min or max of every other type.
 type extremeAny struct {

@@ -156,4 +156,4 @@ func (a *momentAcc) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *momentAcc) Bytes() int { return 40 * cap(a.s) }
+func (a *momentAcc) Bytes() int { return 40 * len(a.s) }

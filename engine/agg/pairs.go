@@ -165,4 +165,4 @@ func (a *pairAcc) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *pairAcc) Bytes() int { return 48 * cap(a.s) }
+func (a *pairAcc) Bytes() int { return 48 * len(a.s) }

@@ -100,4 +100,4 @@ func (a *pickAcc) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *pickAcc) Bytes() int { return a.vals.bytes() + cap(a.seen) }
+func (a *pickAcc) Bytes() int { return a.vals.bytes() + len(a.seen) }

@@ -230,10 +230,10 @@ func (a *sketchAcc) Decode(r io.Reader, n int) error {
 }
 
 func (a *sketchAcc) Bytes() int {
-	n := 56 * cap(a.s)
+	n := 56 * len(a.s)
 	for i := range a.s {
 		for _, vs := range a.s[i].levels {
-			n += 24 + 8*cap(vs)
+			n += 24 + 8*len(vs)
 		}
 	}
 	return n

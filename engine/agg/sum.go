@@ -155,7 +155,7 @@ func (a *sumFloat) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *sumFloat) Bytes() int { return 8*cap(a.sum) + cap(a.has) }
+func (a *sumFloat) Bytes() int { return 9 * len(a.sum) }
 
 // avgFloat is the mean as DOUBLE, also of integers, as Spark does it.
 type avgFloat struct {
@@ -234,4 +234,4 @@ func (a *avgFloat) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *avgFloat) Bytes() int { return 8*cap(a.sum) + 8*cap(a.n) }
+func (a *avgFloat) Bytes() int { return 16 * len(a.sum) }

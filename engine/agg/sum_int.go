@@ -199,7 +199,7 @@ func (a *sumInt) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *sumInt) Bytes() int { return 8*cap(a.sum) + 8*cap(a.n) + cap(a.has) + cap(a.broken) }
+func (a *sumInt) Bytes() int { return 9*len(a.sum) + 8*len(a.n) + len(a.broken) }
 
 // sumDec sums decimals; the mean is rounded half up, as Spark does it.
 type sumDec struct {
@@ -327,4 +327,4 @@ func (a *sumDec) Decode(r io.Reader, n int) error {
 	return d.err
 }
 
-func (a *sumDec) Bytes() int { return 16*cap(a.vals) + 8*cap(a.n) + cap(a.broken) }
+func (a *sumDec) Bytes() int { return 25 * len(a.vals) }

@@ -536,7 +536,11 @@ func (t *GroupTable) insert(h, mask uint64, word func(c int) uint64) int32 {
 	t.live++
 	for c := 0; c < k; c++ {
 		t.words[g*k+c] = word(c)
-		t.setNull(g*k+c, mask&(1<<(c&63)) != 0)
+		null := mask&(1<<(c&63)) != 0
+		t.setNull(g*k+c, null)
+		if in := t.interns[c]; in != nil && !null {
+			in.hold(int32(t.words[g*k+c]))
+		}
 	}
 	t.place(h, g)
 	return int32(g)

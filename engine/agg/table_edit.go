@@ -32,6 +32,11 @@ func (t *GroupTable) Remove(group int32) {
 	default:
 		t.unlink(group)
 		t.free = append(t.free, group)
+		for c, in := range t.interns {
+			if in != nil && !t.isNull(int(group), c) {
+				in.drop(int32(t.words[int(group)*len(t.types)+c]))
+			}
+		}
 		t.sweep()
 	}
 }
@@ -148,12 +153,16 @@ func (t *GroupTable) appendKey(g, c int, out *column.Column) {
 	}
 }
 
-// Bytes estimates the memory held, scratch excluded.
+// Bytes is the memory that the keys take. It depends on them alone, not on what
+// the table has grown to on the way.
 func (t *GroupTable) Bytes() int {
-	n := 8*cap(t.words) + 8*cap(t.nulls) + 4*cap(t.slots) + cap(t.alive) + 4*cap(t.free)
+	if t.single {
+		return t.live*textBytes + t.interns[0].store.live()
+	}
+	n := t.live * (8*len(t.types) + 8)
 	for _, in := range t.interns {
 		if in != nil {
-			n += in.bytes()
+			n += in.held
 		}
 	}
 	return n

@@ -337,5 +337,12 @@ func (p *Pipeline) Load(s *Decoder) {
 			return
 		}
 		op.load(d)
+		if x, ok := op.(weigher); ok && d.err == nil {
+			x.weigh()
+		}
 	}
 }
+
+// weigher is an operator that takes no new keys while its state is too large.
+// That is decided at the end of each entry, and so once more after a restore.
+type weigher interface{ weigh() }

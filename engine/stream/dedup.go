@@ -128,6 +128,11 @@ func (o *dedupOp) dropLate(c *chunk, sel []int32) []int32 {
 	return o.late
 }
 
+func (o *dedupOp) weigh() {
+	_, b := o.size()
+	o.over = b > o.p.opt.MaxStateBytes
+}
+
 func (o *dedupOp) wants() bool { return o.m != nil && o.keys.table.Live() > 0 }
 
 func (o *dedupOp) close() {
@@ -142,8 +147,7 @@ func (o *dedupOp) close() {
 			o.keys.table.Remove(x.n)
 		}
 	}
-	_, b := o.size()
-	o.over = b > o.p.opt.MaxStateBytes
+	o.weigh()
 }
 
 func (o *dedupOp) size() (keys, bytes int64) {

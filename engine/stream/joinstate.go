@@ -20,6 +20,7 @@ type rowStore struct {
 	free    []int32
 	count   uint64 // rows ever stored: gives seq
 	live    int64
+	text    int64 // bytes of texts and nested values
 	wait    expiries
 	caps    rowCaptures
 }
@@ -36,6 +37,7 @@ func (s *rowStore) add(b *column.Batch, r int, id RowID, gid int32, matched bool
 			d = b.Cols[i].Datum(r)
 		}
 		c.Set(int(slot), d)
+		s.text += datumBytes(d)
 	}
 	s.count++
 	s.ids[slot], s.gids[slot], s.seq[slot], s.matched[slot], s.alive[slot] = id, gid, s.count, matched, true
@@ -106,6 +108,9 @@ func (s *rowStore) remove(slot int32) {
 	s.caps.before(slot)
 	s.alive[slot] = false
 	s.live--
+	for _, c := range s.rows.Cols {
+		s.text -= datumBytes(c.Datum(int(slot)))
+	}
 	s.free = append(s.free, slot)
 	s.shrink()
 }
@@ -129,7 +134,7 @@ func (s *rowStore) shrink() {
 }
 
 func (s *rowStore) bytes() int64 {
-	return int64(s.rows.Len) * int64(48+12*len(s.rows.Cols))
+	return int64(s.rows.Len)*int64(48+12*len(s.rows.Cols)) + s.text
 }
 
 // match marks a row that found another one.
@@ -193,7 +198,9 @@ func (s *rowStore) load(d *decoder, keys int, expire func(r int) int64) {
 		}
 		s.gids[r], s.seq[r], s.matched[r], s.alive[r] = int32(g), d.uvarint(), d.bool(), true
 		for _, c := range s.rows.Cols {
-			c.Set(r, d.datum(c.Type))
+			v := d.datum(c.Type)
+			c.Set(r, v)
+			s.text += datumBytes(v)
 		}
 		s.live++
 		order = append(order, int32(r))

@@ -439,6 +439,11 @@ func (o *streamJoinOp) dropKey(g int32) {
 
 func (o *streamJoinOp) push(*chunk) {}
 
+func (o *streamJoinOp) weigh() {
+	_, b := o.size()
+	o.over = b > o.p.opt.MaxStateBytes
+}
+
 func (o *streamJoinOp) wants() bool {
 	return o.m != nil && len(o.side[0].store.wait)+len(o.side[1].store.wait) > 0
 }
@@ -449,8 +454,7 @@ func (o *streamJoinOp) close() {
 			o.evict(&o.side[i], o.m.evict)
 		}
 	}
-	_, b := o.size()
-	o.over = b > o.p.opt.MaxStateBytes
+	o.weigh()
 }
 
 // evict forgets the rows that can find no match any more and emits those that never had one.

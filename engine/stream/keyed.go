@@ -115,6 +115,11 @@ func (o *keyedOp) reserve() {
 	o.ages.grow(n, o.ttl)
 }
 
+func (o *keyedOp) weigh() {
+	_, b := o.size()
+	o.over = b > o.p.opt.MaxStateBytes
+}
+
 func (o *keyedOp) wants() bool { return o.ttl > 0 && o.keys.table.Live() > 0 || o.tellsAgain() }
 
 // tellsAgain: Spark runs a batch without data when the watermark moves, and in
@@ -136,8 +141,7 @@ func (o *keyedOp) close() {
 	o.any = false
 	clear(o.touched)
 	o.emitB.flush()
-	_, b := o.size()
-	o.over = b > o.p.opt.MaxStateBytes
+	o.weigh()
 }
 
 // oneGroup: an aggregation without keys has its one group, and says so with

@@ -113,11 +113,19 @@ func (o *stateOp) withDeleted(c *chunk, sel, rows []int32) []int32 {
 	return o.sel
 }
 
+func (o *stateOp) weigh() {
+	_, b := o.size()
+	o.over = b > o.p.opt.MaxStateBytes
+}
+
 func (o *stateOp) wants() bool { return o.ttl > 0 && o.keys.table.Live() > 0 }
 
 func (o *stateOp) close() {
-	_, b := o.size()
-	o.over = b > o.p.opt.MaxStateBytes
+	o.expire()
+	o.weigh() // last: a restored replica weighs what is left
+}
+
+func (o *stateOp) expire() {
 	wm := o.p.ttlMark()
 	if o.ttl == 0 || wm == noMark || o.p.ended {
 		return

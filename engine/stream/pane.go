@@ -554,11 +554,9 @@ func (o *paneOp) sweep() {
 }
 
 func (o *paneOp) size() (keys, bytes int64) {
-	b := int64(o.keys.table.Bytes()) + int64(4*len(o.refs))
-	for _, list := range [2][]*pane{o.panes, o.free} {
-		for _, pn := range list {
-			b += int64(len(pn.packed) + bytesOf(pn.accs) + 8*len(pn.has) + 8*len(pn.touched) + 4*len(pn.revs))
-		}
+	b := int64(o.keys.table.Bytes()) + int64(4*o.keys.table.Len()) + o.closedBytes
+	for _, pn := range o.panes { // those that wait to be used again are few, and no state
+		b += int64(bytesOf(pn.accs) + 8*len(pn.has) + 8*len(pn.touched) + 4*len(pn.revs))
 	}
 	return o.held, b
 }

@@ -10,6 +10,11 @@ import (
 	"signalbox/engine/window"
 )
 
+func (o *paneOp) weigh() {
+	_, b := o.size()
+	o.overBytes = b > o.p.opt.MaxStateBytes
+}
+
 func (o *paneOp) wants() bool {
 	return o.m != nil && !o.complete() && len(o.panes) > 0
 }
@@ -22,6 +27,7 @@ func (o *paneOp) close() {
 		if o.p.data {
 			o.emitAll()
 		}
+		o.weigh()
 		return
 	case o.update() && o.p.data:
 		o.emitTouched()

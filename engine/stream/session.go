@@ -204,6 +204,11 @@ func (o *sessionOp) release() {
 	o.gone = o.gone[:0]
 }
 
+func (o *sessionOp) weigh() {
+	_, b := o.size()
+	o.over = b > o.p.opt.MaxStateBytes
+}
+
 func (o *sessionOp) wants() bool {
 	return o.m != nil && o.p.mode != plan.Complete && o.held > 0
 }
@@ -218,8 +223,7 @@ func (o *sessionOp) close() {
 		o.emit(o.m.evict, true)
 	}
 	o.emitB.flush()
-	_, b := o.size()
-	o.over = b > o.p.opt.MaxStateBytes
+	o.weigh()
 }
 
 type ended struct {
