@@ -9,7 +9,7 @@ import (
 // Bounds of the cache of recent log entries that followers are fed from.
 const (
 	CacheEntries = 4096
-	CacheBytes   = 64 << 20
+	CacheBytes   = 16 << 20
 )
 
 // logCache keeps recently stored entries in memory, bounded by entries and by bytes (the library's own

@@ -33,8 +33,10 @@ type feed struct {
 	modules []uintptr
 	parts   []part
 	order   []rowRef
-	revised bool // some row may have been there before
-	at      int  // position of the one cursor
+	at      int // position of the one cursor
+
+	revised   bool // some row may have been there before
+	certified bool // some batch says what agents had certified
 }
 
 // part is one batch as columns of the feed: our own columns first.
@@ -89,7 +91,7 @@ func (f *feed) free() {
 
 func (f *feed) reset() {
 	clear(f.parts)
-	f.revised = false
+	f.revised, f.certified = false, false
 	f.parts, f.order, f.buf = f.parts[:0], f.order[:0], f.buf[:0]
 	if cap(f.buf) > keepFeedBytes {
 		f.buf = nil
@@ -114,9 +116,10 @@ func (f *feed) add(b *sinks.Batch, from, to, timeAt int) {
 	if timeAt >= 0 {
 		times = b.Rows.Cols[timeAt].I64
 	}
+	f.certified = f.certified || b.Complete != nil || b.Expected != nil
 	n := int32(len(f.parts))
 	for i := from; i < to; i++ {
-		f.revised = f.revised || b.Revisions[i] > 1
+		f.revised = f.revised || b.Revisions[i] != 1
 		r := rowRef{hi: binary.BigEndian.Uint64(b.IDs[i][:]), lo: binary.BigEndian.Uint64(b.IDs[i][8:]), part: n, row: int32(i)}
 		if times != nil {
 			r.time = times[i]

@@ -146,7 +146,8 @@ type plan struct {
 	keyed  bool // the result has a key
 	timeAt int  // ordinal of the time column of a table in order of time, else -1
 	module string
-	insert string // new rows; one that is there already is left alone
+	fresh  string // new rows of a stream without agents; one that is there already is left alone
+	insert string // the same with what agents had certified
 	upsert string // the later log entry wins, and within one entry the higher revision
 	remove string
 }
@@ -200,10 +201,15 @@ func (p *plan) texts(names []string) {
 			sets = append(sets, n+" = excluded."+n)
 		}
 	}
-	rows := fmt.Sprintf("INTO %s (%s) SELECT %s FROM %s WHERE true", quote(p.t.name), strings.Join(list, ", "), strings.Join(from, ", "), p.module)
-	p.insert = "INSERT OR IGNORE " + rows
+	rows := func() string {
+		return fmt.Sprintf("INTO %s (%s) SELECT %s FROM %s WHERE true", quote(p.t.name), strings.Join(list, ", "), strings.Join(from, ", "), p.module)
+	}
 	p.upsert = fmt.Sprintf("INSERT %s ON CONFLICT (%s) DO UPDATE SET %s WHERE (excluded._index, excluded._revision) > (%[4]s._index, %[4]s._revision)",
-		rows, p.t.key(), strings.Join(sets, ", "), quote(p.t.name))
+		rows(), p.t.key(), strings.Join(sets, ", "), quote(p.t.name))
+	from[1] = "1" // what is the same in all rows need not be asked for row by row
+	p.insert = "INSERT OR IGNORE " + rows()
+	from[3], from[4] = "NULL", "NULL"
+	p.fresh = "INSERT OR IGNORE " + rows()
 	p.remove = fmt.Sprintf("DELETE FROM %s WHERE _id = ? AND (_index, _revision) <= (?, ?)", quote(p.t.name))
 	if p.t.layout == byTime {
 		p.remove += fmt.Sprintf(" AND %s = ?", quote(p.t.time))
@@ -310,7 +316,11 @@ func (s *Sink) flush(p *plan) error {
 		return err
 	}
 	if !f.revised {
-		if err := s.conn.do(p.insert); err != nil || s.conn.changes() == f.len() {
+		text := p.fresh
+		if f.certified {
+			text = p.insert
+		}
+		if err := s.conn.do(text); err != nil || s.conn.changes() == f.len() {
 			return err
 		}
 	}
