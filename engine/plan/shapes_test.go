@@ -20,7 +20,7 @@ func TestShapesOverAStream(t *testing.T) {
 		from + "WHERE (route, passengers) NOT IN (SELECT route, cap FROM routes)":                                  "",
 		from + "LEFT JOIN routes r ON r.route = bus.route AND passengers IN (SELECT cap FROM routes)":              "",
 		from + "UNPIVOT (val FOR name IN (passengers, speed))":                                                     "",
-		from + "WHERE passengers > (SELECT count(*) FROM routes r WHERE r.cap < bus.passengers)":                   "_LEGACY_ERROR_TEMP_3102",
+		from + "WHERE passengers > (SELECT count(*) FROM routes r WHERE r.cap < bus.passengers)":                   "STREAM_FAILED",
 		from + "JOIN LATERAL (SELECT r.cap FROM routes r WHERE r.route = bus.route ORDER BY cap LIMIT 1) t":        "_LEGACY_ERROR_TEMP_3102",
 		from + "PIVOT (sum(passengers) FOR route IN ('R1'))":                                                       "_LEGACY_ERROR_TEMP_3102",
 		"WITH RECURSIVE r(n) AS (SELECT passengers FROM STREAM bus UNION ALL SELECT n + 1 FROM r) SELECT n FROM r": "_LEGACY_ERROR_TEMP_3102",

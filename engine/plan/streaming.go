@@ -203,6 +203,9 @@ func (c *checker) session(n *Aggregate) error {
 func (c *checker) join(n *Join) error {
 	left, right := isStreaming(n.Left), isStreaming(n.Right)
 	if len(n.Params) > 0 && (left || right) {
+		if aggregatesInside(n.Right) { // Spark notices this only when the first micro-batch is planned
+			return c.failed(n, "an aggregate of a sub-query is computed anew for each row of a stream; compare with = only, so that it becomes a join with a grouped table")
+		}
 		return c.refuse(n, "a sub-query that is computed anew for each row of a stream is not possible; compare with = only, without GROUP BY or LIMIT, so that it becomes a join with a table")
 	}
 	if left && right {
@@ -222,6 +225,15 @@ func (c *checker) join(n *Join) error {
 		return side("EXISTS, IN, SEMI or ANTI JOIN with the stream inside")
 	}
 	return nil
+}
+
+func aggregatesInside(n Node) bool {
+	found := false
+	each(n, func(n Node) {
+		_, ok := n.(*Aggregate)
+		found = found || ok
+	})
+	return found
 }
 
 // streamJoin needs, for the rows of a side that are kept without a match, the
