@@ -115,7 +115,7 @@ func (a *Agent) open(opt Options) error {
 	if err != nil {
 		return err
 	}
-	src.Watch = a.brokerSeen
+	src.Watch, src.MaxPayload = a.brokerSeen, a.decoder.MaxBytes()
 	a.source = src
 	t, id, err := a.cfg.TLS.client()
 	if err != nil {

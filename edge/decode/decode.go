@@ -92,6 +92,14 @@ func (d *Decoder) Filters() []string {
 	return out
 }
 
+// MaxBytes is the largest payload that any mapping takes.
+func (d *Decoder) MaxBytes() (n int) {
+	for _, m := range d.maps {
+		n = max(n, m.max)
+	}
+	return n
+}
+
 // Decode takes a message received at a time in ns. It returns how many readings and how many rejected rows it became.
 func (d *Decoder) Decode(topic string, payload []byte, received int64) (readings, rejected int) {
 	d.topic, d.received = topic, received
@@ -108,7 +116,7 @@ func (d *Decoder) message(payload []byte) {
 		case !ok:
 			continue
 		case len(payload) > m.max:
-			d.reject("", Oversized, fmt.Sprintf("payload of %d bytes, at most %d are allowed (max_bytes)", len(payload), m.max), payload)
+			d.reject("", Oversized, fmt.Sprintf("payload of %d bytes or more, at most %d are allowed (max_bytes)", len(payload), m.max), payload)
 		case len(payload) == 0:
 			d.reject("", Malformed, "the payload is empty", payload)
 		case m.json:

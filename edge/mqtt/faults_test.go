@@ -3,10 +3,14 @@ package mqtt
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
+	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
@@ -268,6 +272,70 @@ func TestOtherQualities(t *testing.T) {
 	s.Ack(got)
 	b.acked(5, 6)
 }
+
+// Of a payload that nobody wants only the beginning is kept, whatever its size, its topic and how the bytes come; what follows it is whole.
+func TestALargePayloadTakesNoMemory(t *testing.T) {
+	for _, limit := range []int{1, 100, 5000} {
+		for _, n := range []int{0, 1, limit - 1, limit, limit + 1, limit + 2, 130, 16384, 300000} {
+			for _, qos := range []byte{0, 1, 2} {
+				var wire bytes.Buffer
+				write := func(payload string, topic string) {
+					p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+					p.MessageID, p.Payload, p.TopicName, p.Qos = 7, []byte(payload), topic, qos
+					if err := p.Write(&wire); err != nil {
+						t.Fatal(err)
+					}
+				}
+				long := strings.Repeat("t", 200)
+				payload := strings.Repeat("x", n)
+				write(payload, "a")
+				packets.NewControlPacket(packets.Pingresp).Write(&wire)
+				write(payload, long)
+				write("z", "b")
+				c := newBounded(fakeConn{r: iotest.OneByteReader(&wire)}, limit)
+				want := payload[:min(n, limit+1)]
+				for _, w := range []struct{ topic, payload string }{{"a", want}, {}, {long, want}, {"b", "z"}} {
+					got, err := packets.ReadPacket(c)
+					if err != nil {
+						t.Fatalf("limit %d, %d bytes, QoS %d: %v", limit, n, qos, err)
+					}
+					if p, ok := got.(*packets.PublishPacket); ok != (w.topic != "") || ok && (p.TopicName != w.topic || string(p.Payload) != w.payload || p.Qos != qos || qos > 0 && p.MessageID != 7) {
+						t.Fatalf("limit %d, %d bytes, QoS %d: %v", limit, n, qos, got)
+					}
+				}
+			}
+		}
+	}
+	for _, bad := range []string{"\x30\xff\xff\xff\xff\x7f", "\x32\x80\x01\xff\xff" + strings.Repeat("x", 200), "\x30"} {
+		if _, err := packets.ReadPacket(newBounded(fakeConn{r: strings.NewReader(bad)}, 10)); err == nil {
+			t.Errorf("%q was read", bad)
+		}
+	}
+	b := newScript(t)
+	cfg := DefaultConfig()
+	cfg.Brokers, cfg.ClientID = []string{"tcp://" + b.ln.Addr().String()}, "agent"
+	s, err := New(cfg, []string{"a"}, time.Now, rand.New(rand.NewPCG(1, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.MaxPayload = 1 << 16
+	run(t, s)
+	b.send(6, strings.Repeat("x", 40<<20), flags{qos: 1})
+	b.send(7, "after", flags{qos: 1})
+	got := take(t, s, 2)
+	if len(got[0].Payload) != 1<<16+1 || string(got[1].Payload) != "after" {
+		t.Errorf("%d bytes, %d bytes", len(got[0].Payload), len(got[1].Payload))
+	}
+	s.Ack(got)
+	b.acked(6, 7)
+}
+
+type fakeConn struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c fakeConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
 // A broker with one message in flight waits for each acknowledgement: none may depend on the next message.
 func TestOneInFlight(t *testing.T) {

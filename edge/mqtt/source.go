@@ -67,6 +67,9 @@ type Stats struct {
 type Source struct {
 	// Watch, when set before Run, hears of every connection (nil) and of every one that failed or was lost.
 	Watch func(err error)
+	// MaxPayload, when set before Run, is how much of a payload anybody wants: of a larger one the beginning is delivered, one byte more
+	// than this. 0 = all of it.
+	MaxPayload int
 
 	cfg     Config
 	filters []string
@@ -171,6 +174,9 @@ func (s *Source) options() (*paho.ClientOptions, error) {
 	o := paho.NewClientOptions().SetClientID(s.cfg.ClientID).SetUsername(s.cfg.Username).SetPassword(s.cfg.Password).SetTLSConfig(t).
 		SetCleanSession(false).SetAutoAckDisabled(true).SetOrderMatters(true).SetAutoReconnect(false).SetConnectRetry(false).
 		SetKeepAlive(s.cfg.KeepAlive).SetWriteTimeout(s.cfg.WriteTimeout).SetConnectTimeout(10 * time.Second).SetPingTimeout(s.cfg.KeepAlive / 2)
+	if open := s.opener(); open != nil {
+		o.SetCustomOpenConnectionFn(open)
+	}
 	for _, b := range s.cfg.Brokers {
 		o.AddBroker(b)
 	}

@@ -63,6 +63,11 @@ func start(t *testing.T, addr string, filters ...string) (*Source, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s, run(t, s)
+}
+
+// run runs a source until stop.
+func run(t *testing.T, s *Source) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -70,10 +75,10 @@ func start(t *testing.T, addr string, filters ...string) (*Source, func()) {
 			t.Errorf("run: %v", err)
 		}
 	})
-	stop := sync.OnceFunc(func() { cancel(); wg.Wait() })
+	stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
 	t.Cleanup(stop)
 	until(t, "connected", func() bool { return s.Stats().Connected })
-	return s, stop
+	return stop
 }
 
 func until(t *testing.T, what string, ok func() bool) {

@@ -18,7 +18,7 @@ const inNetwork = "SIGNALBOX_E2E_IN_NETWORK"
 
 // inOwnNetwork runs the calling test again in a process with a network of its own, where it may cut what it likes, and
 // returns false to the caller, which is done then. The kernel removes that network with its last process.
-func inOwnNetwork(t *testing.T) bool {
+func inOwnNetwork(t *testing.T, seed uint64) bool {
 	t.Helper()
 	if os.Getenv(inNetwork) != "" {
 		mustExec(t, "ip", "link", "set", "lo", "up")
@@ -31,7 +31,7 @@ func inOwnNetwork(t *testing.T) bool {
 		t.Skipf("NOT TESTED: no network of our own with nft in it can be made here: %v: %s; run deploy/dev/install.sh", err, out)
 	}
 	again := exec.CommandContext(t.Context(), "unshare", "-n", os.Args[0], "-test.v", "-test.count=1", "-test.timeout=15m", "-test.run=^"+t.Name()+"$")
-	again.Env = append(os.Environ(), inNetwork+"=1")
+	again.Env = append(os.Environ(), inNetwork+"=1", fmt.Sprintf("SIGNALBOX_CHAOS_SEED=%d", seed))
 	again.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := again.CombinedOutput()
 	t.Logf("%s", out)

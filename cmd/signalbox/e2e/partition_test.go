@@ -13,7 +13,7 @@ import (
 // and the leader from everybody. Agents of a node that is cut off find another; readings count once, alerts are told once.
 func TestChaosPartitions(t *testing.T) {
 	seed := chaosOnly(t)
-	if !inOwnNetwork(t) {
+	if !inOwnNetwork(t, seed) {
 		return
 	}
 	ca := newAuthority(t, "test authority")
