@@ -115,6 +115,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter("rejected_readings_total", "Readings and rows that were refused, by reason.", v, "reason", reason)
 	}
 	counter("late_rows_total", "Rows that a query found too late.", s.Engine.Late)
+	counter("partly_late_rows_total", "Rows that counted in some of their sliding windows only.", s.Engine.LatePartly)
+	counter("final_rows_total", "Result rows told again because their window became final.", s.Engine.Finals)
+	gauge("incomplete_windows", "Windows that were told while agents were missing, and can still become final.", float64(s.Engine.Incomplete))
+	counter("listed_windows_dropped_total", "Closed windows that the bound of the list of windows pushed out.", s.Engine.WindowsEvict)
+	for _, st := range s.Streams {
+		gauge("stream_agents_expected", "Agents expected to send a stream.", float64(st.Expected), "stream", st.Stream)
+		gauge("stream_agents_complete", "Agents that the watermark of a stream waits for.", float64(st.Complete), "stream", st.Stream)
+	}
 	counter("entries_total", "Log entries applied.", s.Counters.Entries)
 	counter("batches_total", "Batches seen in the log.", s.Counters.Batches)
 	for _, x := range []struct {

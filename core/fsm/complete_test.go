@@ -40,14 +40,13 @@ type fleetReading struct{ t, passengers int64 }
 
 // fleetAgent sends what is in unsent, in order, and certifies what is gone.
 type fleetAgent struct {
-	name     string
-	joined   bool
-	away     bool
-	seq      uint64
-	unsent   []fleetReading
-	newest   int64
-	low      int64 // what it certified and the core applied
-	returned bool  // it came back and still has a backlog
+	name   string
+	joined bool
+	away   bool
+	seq    uint64
+	unsent []fleetReading
+	newest int64
+	low    int64 // what it certified and the core applied
 }
 
 // shownRow is a result row as an upsert sink has it.

@@ -279,7 +279,7 @@ func (o *paneOp) revision(panes []*pane, g int32) uint32 {
 // emitted, at most every ReviseEvery of tick time.
 func (o *paneOp) revise() {
 	due := o.revisedAt == noMark || o.p.tick-o.revisedAt >= o.p.opt.ReviseEvery || o.p.ended
-	if due && o.finals && o.nextUntold <= o.p.finalEnd(o.m) {
+	if due && o.becameFinal() {
 		o.telling, o.revisedAt = true, o.p.tick
 	}
 	if !o.dirty || o.update() || !due && !o.losesRevisions() {

@@ -200,11 +200,11 @@ func (o *paneOp) passed(mark int64) {
 // say so. It goes on in the next entry when there are many; a window that is
 // about to be forgotten cannot wait.
 func (o *paneOp) tellFinal() {
-	end := o.p.finalEnd(o.m)
-	if !o.finals || o.nextUntold > end {
+	if !o.becameFinal() {
 		o.telling = false
 		return
 	}
+	end := o.p.finalEnd(o.m)
 	closing, budget, started := o.dropMark(o.m.evict), o.p.opt.FinalRows, false
 	for i := 0; i < len(o.told) && o.told[i].span.End <= end; i++ {
 		r := &o.told[i]
@@ -226,6 +226,11 @@ func (o *paneOp) tellFinal() {
 	}
 	o.nextUntold = o.earliestUntold()
 	o.telling = o.telling && o.nextUntold <= end
+}
+
+// becameFinal reports whether there is a window that is final and does not say so everywhere.
+func (o *paneOp) becameFinal() bool {
+	return o.finals && o.nextUntold != never && o.nextUntold <= o.p.finalEnd(o.m)
 }
 
 func (o *paneOp) newRevision() {
@@ -346,9 +351,10 @@ func (o *paneOp) forget(mark int64) {
 			o.close1(o.info(w, panes))
 		}
 	})
-	k := sort.Search(len(o.told), func(i int) bool { return o.told[i].span.End > mark })
-	o.told = slices.Delete(o.told, 0, k)
-	o.nextUntold = o.earliestUntold()
+	if k := sort.Search(len(o.told), func(i int) bool { return o.told[i].span.End > mark }); k > 0 {
+		o.told = slices.Delete(o.told, 0, k)
+		o.nextUntold = o.earliestUntold()
+	}
 }
 
 func (o *paneOp) close1(x WindowInfo) {
