@@ -253,7 +253,7 @@ func (s *Store) Propose(ctx context.Context, data []byte) (any, error) {
 }
 
 // Begin puts a proposal into the log's order and returns how to wait for its result: proposals begun one
-// after the other are applied in that order. It blocks while the leader's queue is full.
+// after the other are applied in that order. It keeps a copy of data, and blocks while the leader's queue is full.
 func (s *Store) Begin(data []byte) (wait func(context.Context) (any, error), err error) {
 	if len(data) > MaxEntryBytes {
 		return nil, fmt.Errorf("raftstore: proposal of %d bytes, the bound is %d", len(data), MaxEntryBytes)

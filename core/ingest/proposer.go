@@ -37,7 +37,7 @@ var (
 
 // Log is what the proposer needs of a raftstore.Store.
 type Log interface {
-	Begin(data []byte) (wait func(context.Context) (any, error), err error)
+	Begin(data []byte) (wait func(context.Context) (any, error), err error) // it does not keep data
 	IsLeader() bool
 	Ready() bool
 	Leader() (id, addr string)
@@ -76,6 +76,7 @@ type Proposer struct {
 	wg     sync.WaitGroup
 	stats  ProposerStats
 	last   time.Time // of the last entry, for ticks
+	entry  []byte    // memory for the next entry: the log takes a copy
 }
 
 type waiting struct {
@@ -267,7 +268,11 @@ func (p *Proposer) local(batch []waiting, items []fsm.Item) {
 		return
 	}
 	p.count(&p.stats.Entries)
-	wait, err := p.opts.Log.Begin(fsm.EncodeEntry(nil, p.header(), items))
+	p.entry = fsm.EncodeEntry(p.entry[:0], p.header(), items)
+	wait, err := p.opts.Log.Begin(p.entry)
+	if cap(p.entry) > 2*EntryBytes {
+		p.entry = nil
+	}
 	if err != nil {
 		p.finish(batch, nil, err)
 		return

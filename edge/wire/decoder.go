@@ -49,13 +49,6 @@ type knownSchema struct {
 	dicts  []knownDict // SharedDict > 0
 }
 
-// knownDict is the dictionary of a column over all frames of its schema.
-type knownDict struct {
-	dict  *column.Dict
-	turns []uint64 // by code: the last dictionary that had the value
-	size  int      // bytes of the values
-}
-
 // DecodeOptions say what to read of a frame, and into what.
 type DecodeOptions struct {
 	Columns []string      // wanted columns by name; nil = all. The others have a nil entry in Batch.Cols
@@ -408,41 +401,6 @@ func (d *Decoder) dict(r *reader, k *knownSchema, i int, c *column.Column, text 
 		d.codes[j], values[j] = uint32(j), s
 	}
 	c.Dict = column.DictOf(values)
-}
-
-// sharedDict is dict with one dictionary for all frames of a schema. Frames of one source name their values in
-// much the same order, so the value after the last one is tried before the index is asked.
-func (d *Decoder) sharedDict(r *reader, k *knownDict, c *column.Column, text []byte, n int) {
-	if k.dict == nil || k.dict.Len()+n > d.SharedDict || k.size > maxInternedSize {
-		*k = knownDict{dict: column.NewDict()}
-	}
-	c.Dict = k.dict
-	next := uint32(0)
-	for j := range n {
-		l := int(d.ints[j])
-		b := text[:l]
-		text = text[l:]
-		code := next
-		if int(next) >= k.dict.Len() || k.dict.Values[next] != string(b) {
-			var ok bool
-			if code, ok = k.dict.FindBytes(b); !ok {
-				if c.Type.Kind == column.String && !utf8.Valid(b) {
-					r.fail("value %.40q is not UTF-8", b)
-					return // what is in the dictionary is valid
-				}
-				code = k.dict.CodeBytes(b)
-				k.size += l
-			}
-		}
-		for len(k.turns) < k.dict.Len() { // new here, or added by whoever had the dictionary meanwhile
-			k.turns = append(k.turns, 0)
-		}
-		if k.turns[code] == d.turn {
-			r.fail("value %.40q comes twice in a dictionary", b)
-		}
-		k.turns[code] = d.turn
-		d.codes[j], next = code, code+1
-	}
 }
 
 // intern returns the one copy of b, and whether the dictionary being read had it already.
