@@ -17,6 +17,7 @@ import (
 const (
 	DefaultIdleTimeout = 30 * 1_000_000     // an agent silent for this long leaves the minimum
 	recertifyEvery     = 250_000            // idle agents and counts are looked at this often
+	idleMargin         = int64(5e9)         // ns: how long an agent hears nothing before it says that it is idle
 	maxLowAhead        = 5 * 60 * 1_000_000 // a frontier further ahead of the tick is not believed: its clock is wrong, and says nothing about others
 )
 
@@ -66,12 +67,28 @@ func (s *state) certify(a *agent, fs []wire.Frontier) {
 
 const maxStreams = 1024
 
+// certifyIdle takes the word of an agent that has nothing to send and hears nothing also for streams that it does not
+// name: since it was started none of their readings came, and it has forgotten that it ever sent them.
+func (s *state) certifyIdle(a *agent, hb *wire.Heartbeat) {
+	if !hb.Idle {
+		return
+	}
+	low := min(hb.Clock, s.tick*1000) - idleMargin
+	for i := range a.fronts {
+		f := &a.fronts[i]
+		if !slices.ContainsFunc(hb.Frontiers, func(x wire.Frontier) bool { return x.Stream == s.streams[f.stream].name }) {
+			f.low = max(f.low, low)
+		}
+	}
+}
+
 // heard notes news of an agent: the streams it holds, or now would hold, are looked at again.
 func (s *state) heard(a *agent) {
 	a.seen = s.tick
 	s.revive(a)
 	if a.pending != nil && a.pending.Epoch == a.epoch && a.pending.Sent <= a.applied {
 		s.certify(a, a.pending.Frontiers)
+		s.certifyIdle(a, a.pending)
 		a.pending = nil
 	}
 	for _, f := range a.fronts {

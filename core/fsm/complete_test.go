@@ -601,3 +601,33 @@ func TestCompletenessMuseum(t *testing.T) {
 		}()
 	}
 }
+
+// An agent that was started anew does not name the streams it has heard nothing of since. While it is idle it holds nobody up.
+func TestAnIdleAgentThatForgotItsStreamsHoldsNothingUp(t *testing.T) {
+	f := newFleet(t, 4, 2, nil)
+	for _, a := range f.agents {
+		f.join(a)
+	}
+	f.run(30, nil)
+	quiet := f.agents[1]
+	quiet.away = true
+	beat := func(idle bool) {
+		f.clock += second
+		r := fleetReading{f.clock, 1}
+		a := f.agents[0]
+		a.unsent, a.newest = append(a.unsent, r), r.t
+		f.index++
+		apply(t, f.m, f.index, fsm.EncodeEntry(nil, fsm.Header{Clock: f.clock}, append(f.send(a),
+			fsm.HeartbeatItem(quiet.name, &wire.Heartbeat{Epoch: 1, Sent: quiet.seq, Clock: f.clock * 1000, Idle: idle}))))
+	}
+	for range 60 {
+		beat(false) // it says that it lives, and nothing about the stream: it may still have readings
+	}
+	if st := f.m.Status().Streams[0]; st.LowWater > quiet.low || st.Holder != quiet.name {
+		t.Fatalf("it is not waited for: %+v, it certified %d", st, quiet.low)
+	}
+	beat(true)
+	if st := f.m.Status().Streams[0]; st.LowWater != f.clock-5*second || st.Complete != 2 || st.Missing != "" {
+		t.Fatalf("it is idle and holds everybody up: %+v at %d", st, f.clock)
+	}
+}
