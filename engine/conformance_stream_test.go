@@ -169,9 +169,14 @@ func (c *streamingCase) statement() (string, error) {
 	query := c.SQL
 	if len(ctes) > 0 {
 		with := "WITH " + strings.Join(ctes, ", ")
-		if f := strings.Fields(query); strings.EqualFold(f[0], "with") {
+		f := strings.Fields(query)
+		switch {
+		case strings.EqualFold(f[0], "with") && strings.EqualFold(f[1], "recursive"):
+			_, rest, _ := strings.Cut(strings.TrimSpace(query)[len("with"):], f[1])
+			query = "WITH RECURSIVE " + strings.TrimPrefix(with, "WITH ") + ", " + rest
+		case strings.EqualFold(f[0], "with"):
 			query = with + ", " + strings.TrimSpace(query)[len("with"):]
-		} else {
+		default:
 			query = with + " " + query
 		}
 	}

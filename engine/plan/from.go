@@ -59,7 +59,7 @@ func (a *analyzer) decorate(r *rel, sc scope, w *sql.Watermark, d *sql.Dedup, al
 
 func (a *analyzer) table(t *sql.Table, sc scope) (*rel, error) {
 	for i := len(sc.ctes) - 1; i >= 0; i-- {
-		if c := sc.ctes[i]; strings.EqualFold(c.name, t.Name) {
+		if c := sc.ctes[i]; strings.EqualFold(c.name, t.Name) && !(c.self != nil && t.Stream) {
 			r, err := a.cte(c, t)
 			if err != nil {
 				return nil, err

@@ -125,7 +125,7 @@ func (c *checker) node(n Node) error {
 	case *SetOp:
 		return c.refuse(n, "INTERSECT and EXCEPT are not possible on a stream; use a join, or EXISTS over a table")
 	case *Recursive:
-		return c.refuse(n, "WITH RECURSIVE cannot read a stream")
+		return c.failed(n, "WITH RECURSIVE cannot read a stream")
 	case *Single:
 		return c.refuse(n, "a sub-query used as a value cannot read a stream: its value would change; join it")
 	case *Union:
