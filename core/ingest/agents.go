@@ -40,6 +40,7 @@ type AgentServer struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session
+	ousted   map[string][16]byte // by agent: the process whose session another one took over; at most MaxConnections
 	closed   bool
 	inFlight atomic.Int64
 	stats    AgentStats
@@ -107,14 +108,15 @@ func (s *AgentServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // session is one agent's connection.
 type session struct {
-	server *AgentServer
-	conn   *websocket.Conn
-	cancel context.CancelFunc
-	agent  string
-	coder  *wire.Coder
-	epoch  uint64
-	wake   chan struct{}
-	beat   atomic.Bool // a heartbeat is under way: newer ones wait for the next
+	server  *AgentServer
+	conn    *websocket.Conn
+	cancel  context.CancelFunc
+	agent   string
+	process [16]byte // random, of the agent's process
+	coder   *wire.Coder
+	epoch   uint64
+	wake    chan struct{}
+	beat    atomic.Bool // a heartbeat is under way: newer ones wait for the next
 
 	mu       sync.Mutex
 	acked    uint64
@@ -136,7 +138,11 @@ func (x *session) serve(ctx context.Context, name string, known bool) *wire.Good
 		x.server.count(&x.server.stats.Refused)
 		return &wire.Goodbye{Code: wire.GoodbyeRefused, Reason: fmt.Sprintf("the certificate is of agent %q, the hello of %q", name, hello.Agent)}
 	}
-	x.agent = hello.Agent
+	x.agent, x.process = hello.Agent, hello.Session
+	if x.server.twin(x) {
+		x.server.count(&x.server.stats.Refused)
+		return &wire.Goodbye{Code: wire.GoodbyeRefused, Reason: fmt.Sprintf("two devices have the name %q: the other one is connected. Give each its own name (agent), or stop one", x.agent)}
+	}
 	grantCtx, cancel := context.WithTimeout(ctx, grantTimeout)
 	defer cancel()
 	res, err := x.server.Proposer.Submit(grantCtx, fsm.GrantItem(hello))
@@ -199,6 +205,12 @@ func (s *AgentServer) enter(x *session) {
 		s.sessions = map[string]*session{}
 	}
 	old := s.sessions[x.agent]
+	if old != nil && old.process != x.process {
+		if s.ousted == nil || len(s.ousted) >= MaxConnections {
+			s.ousted = map[string][16]byte{}
+		}
+		s.ousted[x.agent] = old.process
+	}
 	s.sessions[x.agent] = x
 	s.stats.Accepted++
 	closed := s.closed
@@ -209,6 +221,16 @@ func (s *AgentServer) enter(x *session) {
 	if old != nil {
 		old.end(wire.GoodbyeFenced, "another session of this agent took over")
 	}
+}
+
+// twin reports whether a process that lost its session to another one asks for it back while that one is connected: a process that
+// ended does not come back, so there are two, and they would take it from each other for ever. The state machine knows it by the
+// epoch; copies of one image share that until one of them has sent something.
+func (s *AgentServer) twin(x *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	live := s.sessions[x.agent]
+	return live != nil && live.process != x.process && s.ousted[x.agent] == x.process
 }
 
 func (s *AgentServer) leave(x *session) {
