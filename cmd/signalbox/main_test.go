@@ -141,7 +141,7 @@ func TestRowsOfAQuery(t *testing.T) {
 	rows.Rows = append(rows.Rows, raw("9223372036854775807", "1.50", `"a,b"`), raw("1", "null", `""`), raw("2", "-3.00", "null"))
 	for format, want := range map[string]string{
 		"table": "                  n  price  text\n-------------------  -----  ----\n9223372036854775807   1.50  a,b\n" +
-			"                  1   NULL  \n                  2  -3.00  NULL\n3 rows as of log index 7\n",
+			"                  1   NULL  \n                  2  -3.00  NULL\n",
 		"csv":   "n,price,text\n9223372036854775807,1.50,\"a,b\"\n1,,\"\"\n2,-3.00,\n",
 		"jsonl": `{"n":9223372036854775807,"price":1.50,"text":"a,b"}` + "\n" + `{"n":1,"price":null,"text":""}` + "\n" + `{"n":2,"price":-3.00,"text":null}` + "\n",
 	} {

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -15,6 +18,8 @@ import (
 	"signalbox/cmd/signalbox/output"
 	"signalbox/core/api"
 	"signalbox/core/catalog"
+	"signalbox/engine/column"
+	"signalbox/sinks/row"
 )
 
 // defaultCore is where a node listens unless told otherwise.
@@ -40,42 +45,53 @@ func queryCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return printRows(c.OutOrStdout(), *format, rows)
+		if err := printRows(c.OutOrStdout(), *format, rows); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.ErrOrStderr(), "%s as of log index %d\n", count(len(rows.Rows), "row"), rows.Index)
+		return err
 	}
 	return c
 }
 
-// printRows prints an answer in one of output.Formats.
+// printRows prints an answer in one of output.Formats, as replay prints its rows.
 func printRows(w io.Writer, format string, rows *client.Rows) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	var err error
 	switch format {
 	case "jsonl":
-		for _, r := range rows.Rows {
-			fmt.Fprintln(w, jsonObject(rows.Columns, r))
-		}
-		return nil
+		err = printJSON(out, rows)
 	case "csv":
-		return printCSV(w, rows)
+		err = printCSV(out, rows)
+	default:
+		err = printTable(out, rows)
 	}
-	return printTable(w, rows)
+	return errors.Join(err, out.Flush())
 }
 
-func jsonObject(columns []client.Column, values []json.RawMessage) string {
-	var b strings.Builder
-	b.WriteByte('{')
-	for i, v := range values {
-		if i > 0 {
-			b.WriteByte(',')
+func printJSON(w *bufio.Writer, rows *client.Rows) error {
+	names := make([][]byte, len(rows.Columns))
+	for i, c := range rows.Columns {
+		names[i] = append(row.AppendString(nil, c.Name), ':')
+	}
+	var line []byte
+	for _, r := range rows.Rows {
+		line = append(line[:0], '{')
+		for i, v := range r {
+			if i > 0 {
+				line = append(line, ',')
+			}
+			line = append(append(line, names[i]...), number(rows.Columns[i].Type, v)...)
 		}
-		name, _ := json.Marshal(columns[i].Name) // a string always marshals
-		b.Write(name)
-		b.WriteByte(':')
-		b.Write(v)
+		if _, err := w.Write(append(line, "}\n"...)); err != nil {
+			return err
+		}
 	}
-	return b.String() + "}"
+	return nil
 }
 
-// printCSV writes NULL as nothing and the empty string as "", as replay does.
-func printCSV(w io.Writer, rows *client.Rows) error {
+// printCSV writes NULL as nothing and the empty string as "".
+func printCSV(w *bufio.Writer, rows *client.Rows) error {
 	var line []byte
 	for i, c := range rows.Columns {
 		if i > 0 {
@@ -84,18 +100,38 @@ func printCSV(w io.Writer, rows *client.Rows) error {
 		line = output.AppendCSV(line, c.Name)
 	}
 	for _, r := range rows.Rows {
-		line = append(line, '\n')
+		if _, err := w.Write(append(line, '\n')); err != nil {
+			return err
+		}
+		line = line[:0]
 		for i, v := range r {
 			if i > 0 {
 				line = append(line, ',')
 			}
 			if string(v) != "null" {
-				line = output.AppendCSV(line, plain(v))
+				line = output.AppendCSV(line, plain(number(rows.Columns[i].Type, v)))
 			}
 		}
 	}
 	_, err := w.Write(append(line, '\n'))
 	return err
+}
+
+// number writes a floating number so that it never looks like a whole one; other values stay as they are.
+func number(typeName string, v json.RawMessage) json.RawMessage {
+	kind, bits := column.Double, 64
+	switch strings.ToLower(typeName) {
+	case "double":
+	case "float":
+		kind, bits = column.Float, 32
+	default:
+		return v
+	}
+	f, err := strconv.ParseFloat(string(v), bits)
+	if err != nil { // NULL, and what is written in words
+		return v
+	}
+	return output.AppendFloat(nil, f, kind)
 }
 
 // plain is a JSON value as people write it: strings without quotes, null as NULL.
@@ -119,17 +155,13 @@ func printTable(w io.Writer, rows *client.Rows) error {
 	for _, r := range rows.Rows {
 		cells := make([]string, len(r))
 		for i, v := range r {
-			cells[i] = plain(v)
+			cells[i] = plain(number(rows.Columns[i].Type, v))
 		}
 		if err := t.Row(cells); err != nil {
 			return err
 		}
 	}
-	if err := t.Close(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "%s as of log index %d\n", count(len(rows.Rows), "row"), rows.Index)
-	return err
+	return t.Close()
 }
 
 func isNumber(typeName string) bool {

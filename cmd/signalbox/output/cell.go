@@ -26,7 +26,7 @@ func appendCell(dst []byte, c *column.Column, i int, quote func([]byte, string) 
 	case column.String:
 		return quote(dst, c.Str(i))
 	case column.Double, column.Float:
-		return appendFloat(dst, c.F64[i], c.Type.Kind)
+		return AppendFloat(dst, c.F64[i], c.Type.Kind)
 	}
 	return quote(dst, row.Text(c.Type, c.Datum(i)))
 }
@@ -66,9 +66,9 @@ func digits(dst []byte, n, width int) []byte {
 	return dst
 }
 
-// appendFloat appends the shortest text that reads back as the same value. A
+// AppendFloat appends the shortest text that reads back as the same value. A
 // whole number keeps a fraction (25.0), so that a DOUBLE never looks like a BIGINT.
-func appendFloat(dst []byte, v float64, kind column.Kind) []byte {
+func AppendFloat(dst []byte, v float64, kind column.Kind) []byte {
 	bits := 64
 	if kind == column.Float {
 		bits = 32

@@ -153,8 +153,8 @@ func appendJSON(dst []byte, c *column.Column, i int) []byte {
 	switch k := c.Type.Kind; {
 	case k == column.Timestamp:
 		return append(AppendTimestamp(append(dst, '"'), c.I64[i]), '"')
-	case k == column.Double && !math.IsNaN(c.F64[i]) && !math.IsInf(c.F64[i], 0):
-		return appendFloat(dst, c.F64[i], k)
+	case (k == column.Double || k == column.Float) && !math.IsNaN(c.F64[i]) && !math.IsInf(c.F64[i], 0):
+		return AppendFloat(dst, c.F64[i], k)
 	}
 	return row.AppendJSON(dst, c.Type, c.Datum(i))
 }

@@ -94,7 +94,7 @@ func TestFloatsReadBackAndLookLikeFloats(t *testing.T) {
 		}
 	}
 	for _, v := range values {
-		text := string(appendFloat(nil, v, column.Double))
+		text := string(AppendFloat(nil, v, column.Double))
 		back, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.Float64bits(back) != math.Float64bits(v) || !strings.ContainsAny(text, ".e") {
 			t.Fatalf("%v written as %q reads back as %v, %v", v, text, back, err)
