@@ -162,6 +162,7 @@ type stalls struct {
 	applied uint64
 	lanes   map[wire.Lane]int
 	rows    int
+	behind  uint64        // most readings that a heartbeat named as backlog
 	late    time.Duration // largest difference between what a batch says of its receipt and its newest reading
 	sent    int
 	decoder *decode.Decoder
@@ -248,6 +249,10 @@ func (s *stalls) answer(ctx context.Context, l *link) {
 			time.Sleep(time.Duration(s.perBatch.Load()))
 			s.apply(m, coder)
 			out = &wire.Ack{Epoch: 1, Applied: s.applied, Credit: wire.MaxInFlight}
+		case *wire.Heartbeat:
+			s.mu.Lock()
+			s.behind = max(s.behind, m.Backlog.Readings)
+			s.mu.Unlock()
 		}
 		if out != nil && ctx.Err() == nil {
 			a := s.a
@@ -526,6 +531,33 @@ func TestASlowCoreStillAlerts(t *testing.T) {
 			t.Errorf("%d readings demoted, %d transitions of the last three minutes came as now, the oldest after %v", st.Demoted, fresh, s.core.worst)
 		}
 	})
+}
+
+// An agent that is more than ten seconds behind with its live readings says so, and windows do not wait for it. One that only lingers is not behind.
+func TestWhoLingersIsNotBehind(t *testing.T) {
+	for _, c := range []struct {
+		linger time.Duration
+		script string
+		slow   time.Duration
+		behind bool
+	}{{0, "..............................", 0, false}, {30 * time.Second, strings.Repeat(".", 70), 0, false}, {0, "..hhhhh...", 0, false}, {0, strings.Repeat(".", 40), 4 * time.Second, true}} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			cfg := stallConfig(dir)
+			cfg.Linger = c.linger
+			if c.slow > 0 {
+				cfg.BatchReadings = 1
+			}
+			s := newStalls(t, cfg)
+			s.perBatch.Store(int64(c.slow))
+			stop := s.boot(cfg)
+			s.live(5, 5, time.Second, c.script)
+			stop()
+			if s.behind > 0 != c.behind {
+				t.Errorf("linger %v, %s: %d readings named as backlog", c.linger, c.script, s.behind)
+			}
+		})
+	}
 }
 
 // A restart in the middle of a stall makes no history of what waits.

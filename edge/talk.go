@@ -210,7 +210,7 @@ func (a *Agent) beat() {
 	}
 	if n := st.UnsealedReadings - min(st.UnsealedReadings, uint64(l.tail.rows)); n > 0 && a.hasBacklog() {
 		hb.Backlog = wire.Queue{Readings: n, Bytes: st.UnsealedBytes, Oldest: oldest}
-	} else if n, since := l.tail.since(now.Add(-behindAfter)); n > 0 { // they may still alert, but windows do not wait for them
+	} else if n, since := l.tail.since(now.Add(-behindAfter - a.cfg.Linger)); n > 0 { // they may still alert, but windows do not wait for them
 		hb.Backlog = wire.Queue{Readings: uint64(n), Bytes: uint64(l.tail.bytes), Oldest: since}
 	}
 	l.link.send(hb)
