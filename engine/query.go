@@ -17,7 +17,7 @@ import (
 // The bounds of a read-only query unless QueryLimits says otherwise.
 const (
 	MaxQueryRows  = 5_000_000 // rows that any operator may hold
-	MaxQueryBytes = 512 << 20 // memory that all its operators hold together, estimated
+	MaxQueryMemory = 512 << 20 // memory that all its operators hold together, estimated
 )
 
 // QueryLimits bound one read-only query; zero fields mean the default.
@@ -33,7 +33,7 @@ func (l QueryLimits) options() batch.Options {
 		l.MaxRows = MaxQueryRows
 	}
 	if l.MaxBytes == 0 {
-		l.MaxBytes = MaxQueryBytes
+		l.MaxBytes = MaxQueryMemory
 	}
 	return batch.Options{Strict: true, MaxRows: l.MaxRows, MaxBytes: l.MaxBytes, Interrupt: l.Interrupt}
 }

@@ -30,7 +30,7 @@ type QueryLimits struct {
 
 // DefaultQueryLimits returns the limits that are right without tuning.
 func DefaultQueryLimits() QueryLimits {
-	return QueryLimits{Concurrent: 4, Waiting: 64, Timeout: 30 * time.Second, Rows: engine.MaxQueryRows, Bytes: engine.MaxQueryBytes}
+	return QueryLimits{Concurrent: 4, Waiting: 64, Timeout: 30 * time.Second, Rows: engine.MaxQueryRows, Bytes: engine.MaxQueryMemory}
 }
 
 // answerTimeout is how long a client may take to read an answer, which is kept in memory for it.

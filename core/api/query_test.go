@@ -130,7 +130,7 @@ func TestLimitsReachTheQuery(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	ask(server(NewQueries(state, QueryLimits{})).Handler(), t.Context())
-	if got.MaxRows != engine.MaxQueryRows || got.MaxBytes != engine.MaxQueryBytes {
+	if got.MaxRows != engine.MaxQueryRows || got.MaxBytes != engine.MaxQueryMemory {
 		t.Errorf("%+v", got)
 	}
 }

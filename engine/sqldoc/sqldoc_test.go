@@ -165,7 +165,7 @@ func TestLimits(t *testing.T) {
 	for name, value := range map[string]int64{
 		"MaxQueryBytes": sql.MaxQueryBytes, "MaxDepth": sql.MaxDepth, "MaxTreeHeight": sql.MaxTreeHeight, "MaxErrors": sql.MaxErrors,
 		"MaxOperators": plan.MaxOperators, "MaxExpression": plan.MaxExpression, "MaxWindowsPerRow": plan.MaxWindowsPerRow, "MaxRange": plan.MaxRange,
-		"MaxQueryRows": engine.MaxQueryRows, "MaxStaticRows": engine.MaxStaticRows, "MaxKeys": int64(o.MaxKeys), "MaxBatchBytes": expr.MaxBatchBytes, "MaxStateBytes": o.MaxStateBytes, "MaxClosedBytes": o.MaxClosedBytes,
+		"MaxQueryRows": engine.MaxQueryRows, "MaxQueryMemory": engine.MaxQueryMemory, "MaxStaticRows": engine.MaxStaticRows, "MaxKeys": int64(o.MaxKeys), "MaxBatchBytes": expr.MaxBatchBytes, "MaxStateBytes": o.MaxStateBytes, "MaxClosedBytes": o.MaxClosedBytes,
 		"ReviseEvery": o.ReviseEvery, "ResultRows": int64(o.ResultRows), "RingRows": int64(o.RingRows), "FutureLimit": o.FutureLimit, "MaxAlertAge": o.MaxAlertAge,
 	} {
 		row := regexp.MustCompile("(?m)^\\| `" + name + "` \\| ([0-9,]+) ?(?:(MiB|GiB|s|minutes)\\b)?").FindStringSubmatch(written)

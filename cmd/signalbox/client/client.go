@@ -44,7 +44,7 @@ func New(nodes string) *Client {
 	return c
 }
 
-// do sends a request to one node after the other until one answers at all.
+// do sends a request to one node after the other until one answers at all and has room.
 func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte) ([]byte, error) {
 	var errs []error
 	first := int(c.last.Load())
@@ -52,7 +52,7 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 		at := (first + i) % len(c.Nodes)
 		answer, err := c.ask(ctx, method, c.Nodes[at]+path, contentType, body)
 		var refused *StatusError
-		if err == nil || (errors.As(err, &refused) && refused.Code < 500) {
+		if err == nil || (errors.As(err, &refused) && refused.Code < 500 && refused.Code != http.StatusTooManyRequests) {
 			c.last.Store(int32(at))
 			return answer, err
 		}
