@@ -188,7 +188,32 @@ func (s *selection) aggregateCalls() []*sql.Call {
 	var out []*sql.Call
 	for _, e := range s.expressions() {
 		out = append(out, findCalls(e, isAggregate)...)
+		out = append(out, s.outerAggregates(e)...)
 	}
+	return out
+}
+
+// outerAggregates lists the aggregates in the WHERE of sub-queries that are about
+// the groups of this SELECT: HAVING EXISTS (SELECT … WHERE x = max(this.y)).
+func (s *selection) outerAggregates(e sql.Expr) []*sql.Call {
+	var out []*sql.Call
+	walk(e, func(x sql.Expr) bool {
+		q := queryOf(x)
+		if q == nil {
+			return true
+		}
+		sel, ok := q.Body.(*sql.Select)
+		if !ok || sel.Where == nil {
+			return true
+		}
+		for _, c := range findCalls(sel.Where, isAggregate) {
+			probe := *s.b
+			if _, err := probe.bindAll(unalias(c.Args)); err == nil && len(c.Args) > 0 {
+				out = append(out, c)
+			}
+		}
+		return true
+	})
 	return out
 }
 

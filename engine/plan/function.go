@@ -25,6 +25,9 @@ func (b *binder) function(e *sql.Call) (expr.Expr, error) {
 	case isStateFunction(e):
 		return nil, b.misplacedState(e)
 	case agg.Exists(e.Name):
+		if x, ok, err := b.outerCall(e); ok {
+			return x, err
+		}
 		return nil, b.misplacedAggregate(e)
 	}
 	if e.Filter != nil || e.Distinct || len(e.Within) > 0 {

@@ -13,7 +13,7 @@ func (a *analyzer) lateral(left *rel, j *sql.Join, sc scope) (*rel, error) {
 	if f, ok := j.Right.(*sql.TableFunc); ok && isGenerator(f.Call) && (j.Kind != sql.LeftJoin || j.On == nil) {
 		return a.lateralGenerator(left, f, j, sc)
 	}
-	row := &outerRow{around: &binder{a: a, scope: sc, rel: left, clause: "LATERAL"}, beyond: sc.row}
+	row := &outerRow{around: &binder{a: a, scope: sc, rel: left, clause: "LATERAL"}}
 	right, err := a.lateralRight(j.Right, scope{ctes: sc.ctes, row: row})
 	if err != nil {
 		return nil, err

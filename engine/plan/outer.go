@@ -12,7 +12,6 @@ import (
 // that the sub-query does not know are looked up there and become placeholders.
 type outerRow struct {
 	around *binder
-	beyond *outerRow // around that one: for LATERAL in a sub-query
 	params []Param
 }
 
@@ -23,7 +22,7 @@ func (o *outerRow) find(e *sql.Ident) (expr.Expr, bool, error) {
 	}
 	found, used := o.around.rel.lookup(e.Parts)
 	if len(found) == 0 {
-		return o.beyond.find(e)
+		return nil, false, nil
 	}
 	if len(found) > 1 {
 		return nil, false, ambiguous(e, o.around.rel, found)

@@ -348,6 +348,14 @@ func FuzzAnalyze(f *testing.F) {
 		"SELECT route, count(*) FROM bus GROUP BY ROLLUP (route, bus_id) ORDER BY grouping_id()",
 		"WITH x AS (SELECT 1 AS a UNION SELECT 2.5) SELECT explode(array(a, a + 1)) FROM x",
 		"SELECT transform(array(1), x -> x + passengers) FROM bus LATERAL VIEW posexplode(array(1)) t AS i, v",
+		"SELECT (SELECT count(*) FROM routes r WHERE r.cap < bus.passengers GROUP BY r.name LIMIT 1) FROM bus WHERE route NOT IN (SELECT r.route FROM routes r WHERE r.cap > passengers)",
+		"SELECT * FROM bus b LEFT JOIN LATERAL (SELECT r.cap + b.passengers AS c FROM routes r WHERE r.route = b.route) t ON c > 1, LATERAL (SELECT max(cap) m FROM routes WHERE cap < b.passengers) u",
+		"SELECT * FROM bus b LEFT JOIN routes r ON b.route = r.route AND b.passengers IN (SELECT cap FROM routes)",
+		"SELECT * FROM (SELECT route, open, passengers FROM bus) PIVOT (sum(passengers) s, max(route) FOR open IN (true, false AS f))",
+		"SELECT * FROM bus UNPIVOT INCLUDE NULLS (v FOR n IN (passengers AS p, speed))",
+		"WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r a JOIN r b ON a.n = b.n LIMIT 3",
+		"SELECT route, open, grouping_id() FROM bus GROUP BY route, GROUPING SETS (ROLLUP (open), CUBE (route))",
+		"FROM bus |> WHERE speed > 1 |> EXTEND speed * 2 AS s |> AGGREGATE max(s) GROUP BY route |> ORDER BY 1",
 	} {
 		f.Add(s)
 	}

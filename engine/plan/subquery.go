@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"slices"
 
 	"signalbox/engine/column"
 	"signalbox/engine/expr"
@@ -80,6 +81,9 @@ type inner struct {
 func (b *binder) takeApart(q *sql.Query, simple func(*sql.Select) bool) (*inner, error) {
 	var in *inner
 	err := b.a.attempt(func() error {
+		if b.hasCalls(q) {
+			return unresolvedColumn(q.Pos, "", nil)
+		}
 		whole, err := b.a.query(q, scope{ctes: b.scope.ctes})
 		if err == nil {
 			in = &inner{rel: whole.visible()}
@@ -101,6 +105,28 @@ func (b *binder) takeApart(q *sql.Query, simple func(*sql.Select) bool) (*inner,
 	}
 	r, params, err := b.dependent(q)
 	return &inner{rel: r, params: params}, err
+}
+
+// hasCalls reports whether the WHERE of a sub-query holds aggregates of this query.
+func (b *binder) hasCalls(q *sql.Query) bool {
+	sel, ok := q.Body.(*sql.Select)
+	return ok && slices.ContainsFunc(findCalls(sel.Where, isAggregate), func(c *sql.Call) bool { return b.calls[c] != nil })
+}
+
+// outerCall is an aggregate of the query around, inside a sub-query.
+func (b *binder) outerCall(c *sql.Call) (expr.Expr, bool, error) {
+	if out := b.scope.outer; out != nil && out.calls[c] != nil {
+		if b.shift == 0 {
+			return nil, true, unresolvedColumn(c.Pos, c.Name, b.candidates())
+		}
+		return out.calls[c], true, nil
+	}
+	if row := b.scope.row; row != nil && row.around.calls[c] != nil {
+		if i, plain := columnOrdinal(row.around.calls[c]); plain {
+			return row.param(i), true, nil
+		}
+	}
+	return nil, false, nil
 }
 
 // attempt plans something whose errors are not final.
@@ -415,6 +441,12 @@ func (b *binder) correlatedAggregate(e *sql.ScalarSubquery, in *inner) (expr.Exp
 		return nil, err
 	}
 	some, err := (&binder{a: b.a, rel: &rel{}, calls: full}).bind(in.sel.Items[0].Expr)
+	if err != nil && unresolved(err) {
+		if _, outer := (&binder{a: b.a, rel: b.rel, calls: full}).bind(in.sel.Items[0].Expr); outer == nil {
+			err = fail(e.Pos, "UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.CORRELATED_REFERENCE", "0A000",
+				"columns of the query around a sub-query may not stand beside its aggregates; compute with them outside of it")
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
