@@ -121,7 +121,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter("listed_windows_dropped_total", "Closed windows that the bound of the list of windows pushed out.", s.Engine.WindowsEvict)
 	for _, st := range s.Streams {
 		gauge("stream_agents_expected", "Agents expected to send a stream.", float64(st.Expected), "stream", st.Stream)
-		gauge("stream_agents_complete", "Agents that the watermark of a stream waits for.", float64(st.Complete), "stream", st.Stream)
+		gauge("stream_agents_complete", "Agents that have certified up to the watermark of a stream.", float64(st.Complete), "stream", st.Stream)
 	}
 	counter("entries_total", "Log entries applied.", s.Counters.Entries)
 	counter("batches_total", "Batches seen in the log.", s.Counters.Batches)

@@ -65,7 +65,7 @@ type AgentStatus struct {
 type StreamStatus struct {
 	Stream   string `json:"stream"`
 	LowWater string `json:"low_water,omitempty"`
-	Complete int    `json:"agents_complete"`
+	Complete int    `json:"agents_complete"` // have certified up to low_water
 	Expected int    `json:"agents_expected"`
 	Holder   string `json:"holder,omitempty"`
 	Missing  string `json:"missing,omitempty"` // agents that have not certified up to low_water, with reasons

@@ -114,8 +114,8 @@ type Status struct {
 type StreamStatus struct {
 	Stream             string
 	LowWater           int64
-	Complete, Expected int
-	Holder             string
+	Complete, Expected int    // agents that have certified up to LowWater, and all that are expected
+	Holder             string // who holds it back
 	Missing            string // agents that have not certified up to LowWater, with reasons
 }
 
@@ -134,7 +134,8 @@ func (m *Machine) Status() Status {
 		st := StreamStatus{Stream: c.name, LowWater: c.low, Complete: c.complete, Expected: c.expected}
 		if c.low != math.MinInt64 {
 			s.arena = s.arena[:0]
-			st.Missing = engine.MissingText(s.behind(i, c.low))
+			behind := s.behind(i, c.low)
+			st.Complete, st.Missing = max(0, c.expected-len(behind)), engine.MissingText(behind)
 		}
 		if c.holder >= 0 {
 			st.Holder = s.order[c.holder].name
