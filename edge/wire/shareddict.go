@@ -12,6 +12,7 @@ type knownDict struct {
 	turns []uint64 // by code: the last dictionary that had the value
 	size  int      // bytes of the values
 	next  uint32   // guesses: the value after the last one,
+	after []uint32 // by code: the one that came after it when the others were wrong,
 	back  uint32   // and the one that should have come when the last one was out of its place
 	out   bool     // it was
 }
@@ -44,6 +45,9 @@ func (d *Decoder) sharedDict(r *reader, k *knownDict, c *column.Column, text []b
 			if !k.out {
 				k.back = k.next
 			}
+			if j > 0 {
+				k.after[k.next-1] = code
+			}
 		}
 		k.out = !guessed
 		k.next = code + 1
@@ -58,16 +62,21 @@ func (d *Decoder) sharedDict(r *reader, k *knownDict, c *column.Column, text []b
 // know makes room for values that are new here, or were added by whoever had the dictionary meanwhile.
 func (k *knownDict) know() {
 	if more := k.dict.Len() - len(k.turns); more > 0 {
-		k.turns = append(k.turns, make([]uint64, more)...)
+		k.turns, k.after = append(k.turns, make([]uint64, more)...), append(k.after, make([]uint32, more)...)
 	}
 }
 
-// guess tries the value after the last one, the one after that (the value between is missing in this frame), and the one
-// that should have come when the last one did (that was out of its place).
+// guess tries the value after the last one, the one that came after it in another frame, the one that should have come when
+// the last one did (that was out of its place), and the one after the next (that is missing in this frame).
 func (k *knownDict) guess(b []byte) (code uint32, ok bool) {
 	values := k.dict.Values
 	if k.next < uint32(len(values)) && values[k.next] == string(b) {
 		return k.next, true
+	}
+	if k.next > 0 {
+		if code = k.after[k.next-1]; values[code] == string(b) {
+			return code, true
+		}
 	}
 	if k.back < uint32(len(values)) && values[k.back] == string(b) {
 		return k.back, true
