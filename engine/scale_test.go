@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math/rand"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"signalbox/engine"
 )
@@ -121,4 +123,31 @@ func BenchmarkClosedWindow(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkGrow1MGroups measures the slowest entries while a million keys that
+// were never seen arrive, a thousand an entry.
+func BenchmarkGrow1MGroups(b *testing.B) {
+	var slowest durations
+	for range b.N {
+		e := engine.New(engine.Options{})
+		if err := e.Execute(busStream + scaleQuery); err != nil {
+			b.Fatal(err)
+		}
+		f := newFeed(1000, 2_000_000)
+		var all durations
+		for f.row < 2_000_000 {
+			in := f.next(e)
+			at := time.Now()
+			if _, err := e.Apply(in); err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, time.Since(at))
+		}
+		slices.Sort(all)
+		slices.Reverse(all)
+		slowest = append(slowest, all[0])
+		b.Logf("the slowest entries: %v; the median %v", all[:8], all[len(all)/2])
+	}
+	b.ReportMetric(slowest.at(50), "ms-slowest-p50")
 }

@@ -18,8 +18,8 @@ const bigDict = 4096
 // interner maps byte strings to dense ids in order of first use. All bytes are
 // in one arena, so a million strings are a handful of objects to the collector.
 type interner struct {
-	store  blobs
-	slots  []uint32 // open addressing, id+1, 0 = empty; a power of two
+	store blobs
+	index
 	live   int
 	free   []int32 // ids of removed strings, last in first out
 	caches []*dictCache
@@ -58,9 +58,7 @@ func (t *interner) id(s []byte) int32 {
 	if id, ok := t.find(s); ok {
 		return id
 	}
-	if (t.live+1)*4 > len(t.slots)*3 {
-		t.rehash()
-	}
+	t.room(t.live, t.hash)
 	var id int32
 	if n := len(t.free); n > 0 {
 		id, t.free = t.free[n-1], t.free[:n-1]
@@ -69,7 +67,7 @@ func (t *interner) id(s []byte) int32 {
 		t.store.grow(int(id) + 1)
 	}
 	t.store.set(int(id), s)
-	t.place(id)
+	t.place(xxh3.Hash(s), int(id))
 	t.live++
 	return id
 }
@@ -88,50 +86,36 @@ func (t *interner) reserve() int32 {
 
 func (t *interner) find(s []byte) (int32, bool) {
 	s = s[:min(len(s), maxBlob)]
-	if len(t.slots) == 0 {
+	h := xxh3.Hash(s)
+	if id, ok := t.findIn(t.slots, h, s); ok || t.old == nil {
+		return id, ok
+	}
+	return t.findIn(t.old, h, s)
+}
+
+func (t *interner) findIn(slots []uint32, h uint64, s []byte) (int32, bool) {
+	if len(slots) == 0 {
 		return 0, false
 	}
-	mask := uint32(len(t.slots) - 1)
-	for p := uint32(xxh3.Hash(s)) & mask; ; p = (p + 1) & mask {
-		v := t.slots[p]
+	mask := uint32(len(slots) - 1)
+	for p := uint32(h) & mask; ; p = (p + 1) & mask {
+		v := slots[p]
 		if v == 0 {
 			return 0, false
 		}
-		if bytes.Equal(t.store.get(int(v-1)), s) {
+		if v != gone && bytes.Equal(t.store.get(int(v-1)), s) {
 			return int32(v - 1), true
 		}
 	}
 }
 
-func (t *interner) place(id int32) {
-	mask := uint32(len(t.slots) - 1)
-	p := uint32(xxh3.Hash(t.store.get(int(id)))) & mask
-	for t.slots[p] != 0 {
-		p = (p + 1) & mask
-	}
-	t.slots[p] = uint32(id) + 1
-}
-
-func (t *interner) rehash() {
-	old := t.slots
-	t.slots = make([]uint32, max(16, 2*len(old)))
-	for _, v := range old {
-		if v != 0 {
-			t.place(int32(v - 1))
-		}
-	}
-}
+func (t *interner) hash(id int) uint64 { return xxh3.Hash(t.store.get(id)) }
 
 // remove forgets a string; its id will be given to another one.
 func (t *interner) remove(id int32) {
 	s := t.store.get(int(id))
 	t.forget(s)
-	mask := uint32(len(t.slots) - 1)
-	p := uint32(xxh3.Hash(s)) & mask
-	for t.slots[p] != uint32(id)+1 {
-		p = (p + 1) & mask
-	}
-	shiftBack(t.slots, p, func(v uint32) uint32 { return uint32(xxh3.Hash(t.store.get(int(v - 1)))) })
+	t.index.remove(xxh3.Hash(s), int(id), t.hash)
 	t.store.clear(int(id))
 	t.free = append(t.free, id)
 	t.live--
@@ -151,19 +135,6 @@ func (t *interner) forget(s []byte) {
 	}
 	clear(t.caches[len(kept):])
 	t.caches = kept
-}
-
-// shiftBack empties slot p of a linear-probing table and moves later entries of the run up.
-func shiftBack(slots []uint32, p uint32, hash func(uint32) uint32) {
-	mask := uint32(len(slots) - 1)
-	for q := (p + 1) & mask; slots[q] != 0; q = (q + 1) & mask {
-		home := hash(slots[q]) & mask
-		if (q-home)&mask >= (q-p)&mask {
-			slots[p] = slots[q]
-			p = q
-		}
-	}
-	slots[p] = 0
 }
 
 // cache returns the remembered ids of a dictionary, one for each of its codes.

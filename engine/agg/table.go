@@ -24,7 +24,7 @@ type GroupTable struct {
 
 	words []uint64 // k per group
 	nulls []uint64 // bit group*k+col
-	slots []uint32
+	index
 	alive []bool // nil while nothing was ever removed
 	free  []int32
 	n     int // ids handed out, removed ones included
@@ -99,6 +99,7 @@ func (t *GroupTable) lookup(keys []*column.Column, sel []int32, out []int32, add
 		n = keys[0].Len()
 	}
 	out = resize32(out, n)
+	t.moveSome(n)
 	switch {
 	case t.wide:
 		t.wideRows(keys, sel, out, add)
@@ -121,6 +122,18 @@ func (t *GroupTable) lookup(keys []*column.Column, sel []int32, out []int32, add
 		t.probeMany(out, add)
 	}
 	return out
+}
+
+// moveSome goes on with what a growth began, also where no key is new.
+func (t *GroupTable) moveSome(rows int) {
+	if t.old != nil {
+		t.move(min(rows, moveMore), t.hashOf)
+	}
+	for _, in := range t.interns {
+		if in != nil && in.old != nil {
+			in.move(min(rows, moveMore), in.hash)
+		}
+	}
 }
 
 func resize32(s []int32, n int) []int32 {
@@ -397,16 +410,23 @@ func (t *GroupTable) probeOne(words []uint64, out []int32, add bool) {
 }
 
 func (t *GroupTable) findOne(w uint64) int32 {
-	if len(t.slots) == 0 {
+	if id := t.findOneIn(t.slots, w); id >= 0 || t.old == nil {
+		return id
+	}
+	return t.findOneIn(t.old, w)
+}
+
+func (t *GroupTable) findOneIn(slots []uint32, w uint64) int32 {
+	if len(slots) == 0 {
 		return -1
 	}
-	mask := uint32(len(t.slots) - 1)
+	mask := uint32(len(slots) - 1)
 	for p := uint32(mix(hashSeed, w)) & mask; ; p = (p + 1) & mask {
-		v := t.slots[p]
+		v := slots[p]
 		if v == 0 {
 			return -1
 		}
-		if t.words[v-1] == w && !t.isNull(int(v-1), 0) {
+		if v != gone && t.words[v-1] == w && !t.isNull(int(v-1), 0) {
 			return int32(v - 1)
 		}
 	}
@@ -416,7 +436,7 @@ func (t *GroupTable) findOne(w uint64) int32 {
 func (t *GroupTable) probeTwo(first, second []uint64, out []int32, add bool) {
 	second = second[:len(first)]
 	if len(t.slots) == 0 && add {
-		t.rehash()
+		t.room(t.live, t.hashOf)
 	}
 	for i, a := range first {
 		b := second[i]
@@ -436,11 +456,24 @@ func (t *GroupTable) probeTwo(first, second []uint64, out []int32, add bool) {
 				}
 			}
 		}
+		if id < 0 && t.old != nil {
+			id = t.findTwoOld(h, a, b)
+		}
 		if id < 0 && add {
 			id = t.insert(h, 0, func(c int) uint64 { return [2]uint64{a, b}[c] })
 		}
 		out[i] = id
 	}
+}
+
+func (t *GroupTable) findTwoOld(h, a, b uint64) int32 {
+	mask := uint32(len(t.old) - 1)
+	for p := uint32(h) & mask; t.old[p] != 0; p = (p + 1) & mask {
+		if v := t.old[p]; v != gone && t.words[2*(v-1)] == a && t.words[2*(v-1)+1] == b {
+			return int32(v - 1)
+		}
+	}
+	return -1
 }
 
 func (t *GroupTable) probeMany(out []int32, add bool) {
@@ -478,14 +511,24 @@ func (t *GroupTable) sameRow(a, b int) bool {
 }
 
 func (t *GroupTable) findMany(h uint64, row int) int32 {
-	if len(t.slots) == 0 {
+	if id := t.findManyIn(t.slots, h, row); id >= 0 || t.old == nil {
+		return id
+	}
+	return t.findManyIn(t.old, h, row)
+}
+
+func (t *GroupTable) findManyIn(slots []uint32, h uint64, row int) int32 {
+	if len(slots) == 0 {
 		return -1
 	}
 	k := len(t.types)
-	mask := uint32(len(t.slots) - 1)
+	mask := uint32(len(slots) - 1)
 next:
-	for p := uint32(h) & mask; t.slots[p] != 0; p = (p + 1) & mask {
-		g := int(t.slots[p] - 1)
+	for p := uint32(h) & mask; slots[p] != 0; p = (p + 1) & mask {
+		if slots[p] == gone {
+			continue
+		}
+		g := int(slots[p] - 1)
 		stored := t.words[g*k : g*k+k]
 		for c, w := range stored {
 			if w != t.scratch[c][row] {
@@ -518,9 +561,7 @@ func (t *GroupTable) mask(g int) uint64 {
 }
 
 func (t *GroupTable) insert(h, mask uint64, word func(c int) uint64) int32 {
-	if (t.live+1)*4 > len(t.slots)*3 {
-		t.rehash()
-	}
+	t.room(t.live, t.hashOf)
 	k := len(t.types)
 	g := t.n
 	if n := len(t.free); n > 0 {
@@ -555,15 +596,6 @@ func (t *GroupTable) setNull(bit int, null bool) {
 	}
 }
 
-func (t *GroupTable) place(h uint64, g int) {
-	mask := uint32(len(t.slots) - 1)
-	p := uint32(h) & mask
-	for t.slots[p] != 0 {
-		p = (p + 1) & mask
-	}
-	t.slots[p] = uint32(g) + 1
-}
-
 // hashOf hashes a stored group the way probing does.
 func (t *GroupTable) hashOf(g int) uint64 {
 	k := len(t.types)
@@ -575,14 +607,4 @@ func (t *GroupTable) hashOf(g int) uint64 {
 		h = mix(h, m)
 	}
 	return h
-}
-
-func (t *GroupTable) rehash() {
-	old := t.slots
-	t.slots = make([]uint32, max(16, 2*len(old)))
-	for _, v := range old {
-		if v != 0 {
-			t.place(t.hashOf(int(v-1)), int(v-1))
-		}
-	}
 }

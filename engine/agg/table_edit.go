@@ -42,12 +42,7 @@ func (t *GroupTable) Remove(group int32) {
 }
 
 func (t *GroupTable) unlink(group int32) {
-	mask := uint32(len(t.slots) - 1)
-	p := uint32(t.hashOf(int(group))) & mask
-	for t.slots[p] != uint32(group)+1 {
-		p = (p + 1) & mask
-	}
-	shiftBack(t.slots, p, func(v uint32) uint32 { return uint32(t.hashOf(int(v - 1))) })
+	t.index.remove(t.hashOf(int(group)), int(group), t.hashOf)
 }
 
 // sweep drops interned strings that no group of a composite key refers to any
@@ -84,10 +79,11 @@ func (t *GroupTable) Reset() {
 	t.n, t.live, t.nullID, t.alive = 0, 0, -1, nil
 	t.words, t.nulls, t.free = t.words[:0], t.nulls[:0], t.free[:0]
 	clear(t.slots)
+	t.old, t.moved = nil, 0
 	for i, in := range t.interns {
 		if in != nil {
 			clear(in.slots)
-			t.interns[i] = &interner{slots: in.slots, store: blobs{refs: in.store.refs[:0], buf: in.store.buf[:0]}}
+			t.interns[i] = &interner{index: index{slots: in.slots}, store: blobs{refs: in.store.refs[:0], buf: in.store.buf[:0]}}
 		}
 	}
 }
