@@ -116,6 +116,16 @@ func (a *Agent) open(opt Options) error {
 		return err
 	}
 	src.Watch, src.MaxPayload = a.brokerSeen, a.decoder.MaxBytes()
+	st, number := a.spool.State(), a.spool.NextNumber()
+	err = src.Remember(filepath.Join(a.cfg.DataDir, "receipts"), func(p mqtt.Place) bool {
+		if p.Seq == 0 {
+			return p.Number < number
+		}
+		return p.Epoch < st.Epoch || p.Epoch == st.Epoch && p.Seq < st.NextSeq
+	})
+	if err != nil {
+		return err
+	}
 	a.source = src
 	t, id, err := a.cfg.TLS.client()
 	if err != nil {
@@ -204,6 +214,7 @@ type source interface {
 	Ready() <-chan struct{}
 	Take(buf []mqtt.Message, limit, size int) []mqtt.Message
 	Return(msgs []mqtt.Message)
+	Receipt(msgs []mqtt.Message, at mqtt.Place)
 	Ack(msgs []mqtt.Message)
 	Stats() mqtt.Stats
 }

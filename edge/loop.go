@@ -161,6 +161,9 @@ func (a *Agent) store(g *group) {
 		func(number uint64, err error) { a.post(func() { a.stored(g, number, err) }) })
 	switch {
 	case err == nil:
+		if len(g.rest) == 0 {
+			a.source.Receipt(g.msgs, mqtt.Place{Number: l.number})
+		}
 	case errors.Is(err, spool.ErrDropped): // the declared policy: counted, reported as a gap, acknowledged
 		l.committing = false
 		a.next(g)
@@ -223,6 +226,7 @@ func (a *Agent) sealGroup(g *group) bool {
 	}
 	a.loop.committing, a.loop.number, a.loop.oldest = true, a.spool.NextNumber(), g.part.oldest
 	a.loop.health.committed = time.Now()
+	st := a.spool.State()
 	body := wire.Batch{Lane: wire.Live, Received: g.part.received, Frames: fs}
 	ok := a.sealBatch(body, g.part.rows, g.part.rows, nil, func() {
 		a.loop.committing = false
@@ -230,6 +234,8 @@ func (a *Agent) sealGroup(g *group) bool {
 	}, false)
 	if !ok {
 		a.loop.committing = false
+	} else {
+		a.source.Receipt(g.msgs, mqtt.Place{Epoch: st.Epoch, Seq: st.NextSeq})
 	}
 	return ok
 }

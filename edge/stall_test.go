@@ -32,6 +32,8 @@ type memorySource struct {
 func (s *memorySource) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (s *memorySource) Ready() <-chan struct{}        { return s.ready }
 
+func (s *memorySource) Receipt([]mqtt.Message, mqtt.Place) {}
+
 func (s *memorySource) signal() {
 	select {
 	case s.ready <- struct{}{}:

@@ -47,6 +47,8 @@ type entry struct {
 	ack  func()
 	told bool      // ack was called on a connection that stood: it may have arrived
 	done time.Time // when Ack was called; zero = not yet
+
+	receipt uint64 // its number, 0 = none
 }
 
 // Stats are counts since New.
@@ -76,21 +78,23 @@ type Source struct {
 	now     func() time.Time
 	rand    *rand.Rand
 
-	mu      sync.Mutex
-	queue   []Message
-	bytes   int
-	entries map[uint16]*entry
-	owed    map[uint64][]*entry // of connections that are gone, by hash: never acknowledged, so the broker has to send them again
-	topics  map[uint64]uint64   // hash of a topic -> hash of the last message on it
-	conn    uint64
-	full    bool
-	acks    []func()      // to be called by the acker
-	acking  bool          // the acker has taken acks and is not through
-	toAck   chan struct{} // 1 deep: acks is not empty
-	idle    sync.Cond     // acks is empty and the acker is through
-	ready   chan struct{} // 1 deep: something is queued
-	drained chan struct{} // 1 deep: the queue is half empty again
-	stats   Stats
+	mu       sync.Mutex
+	queue    []Message
+	bytes    int
+	entries  map[uint16]*entry
+	receipts *receipts // nil = none
+	scratch  []byte
+	owed     map[uint64][]*entry // of connections that are gone, by hash: never acknowledged, so the broker has to send them again
+	topics   map[uint64]uint64   // hash of a topic -> hash of the last message on it
+	conn     uint64
+	full     bool
+	acks     []func()      // to be called by the acker
+	acking   bool          // the acker has taken acks and is not through
+	toAck    chan struct{} // 1 deep: acks is not empty
+	idle     sync.Cond     // acks is empty and the acker is through
+	ready    chan struct{} // 1 deep: something is queued
+	drained  chan struct{} // 1 deep: the queue is half empty again
+	stats    Stats
 
 	connected time.Time
 }
@@ -342,6 +346,10 @@ func (s *Source) receive(conn uint64, m paho.Message) bool {
 			return false
 		}
 		msg.entry = &entry{id: m.MessageID(), hash: hash, conn: conn, ack: m.Ack}
+		if old := s.entries[m.MessageID()]; old != nil && s.receipts != nil && s.receipts.current(old.receipt) {
+			b, _ := s.receipts.add(nil, old.id, receiptVoid, 0, Place{})
+			s.writeReceipts(b)
+		}
 		s.entries[m.MessageID()] = msg.entry
 	} else if s.bytes > maxQueueBytes || len(s.queue) >= maxQueueMessages {
 		s.stats.Overflow++
@@ -489,6 +497,49 @@ func (s *Source) Ack(msgs []Message) {
 	}
 	if len(s.acks) > 0 {
 		signal(s.toAck)
+	}
+}
+
+// Remember opens the file of receipts, before Run and before anything new comes to the disk: what is noted there, and durable
+// says is there, is not taken again.
+func (s *Source) Remember(path string, durable func(Place) bool) error {
+	r, known, err := openReceipts(path, durable)
+	if err != nil {
+		return fmt.Errorf("mqtt: receipts: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.receipts = r // to the end of the process
+	for id, e := range known {
+		e.done = s.now()
+		s.entries[id] = e
+	}
+	return nil
+}
+
+// Receipt notes where messages are on their way to. It does not acknowledge them.
+func (s *Source) Receipt(msgs []Message, at Place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.receipts == nil {
+		return
+	}
+	s.scratch = s.scratch[:0]
+	for i := range msgs {
+		if e := msgs[i].entry; e != nil {
+			s.scratch, e.receipt = s.receipts.add(s.scratch, e.id, receiptGiven, e.hash, at)
+		}
+	}
+	s.writeReceipts(s.scratch)
+}
+
+// writeReceipts goes on without them when they cannot be written: then a message may count again after a crash.
+func (s *Source) writeReceipts(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if err := s.receipts.write(b); err != nil {
+		s.stats.LastError = "receipts: " + err.Error()
 	}
 }
 
