@@ -206,6 +206,7 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 		}
 	}
 	r.results = newResults(r.schema, e.opt.ResultRows)
+	r.results.once = filters(c, q.Root)
 	if old == nil {
 		c.add(r)
 		return nil
@@ -341,4 +342,20 @@ func (e *Engine) drop(c *catalog, st *sql.Drop) error {
 	}
 	c.remove(r)
 	return nil
+}
+
+// filters reports a query that passes rows of one stream on: each is a new row of the result, and never changes.
+func filters(c *catalog, n plan.Node) bool {
+	switch x := n.(type) {
+	case *plan.Project:
+		return filters(c, x.Input)
+	case *plan.Filter:
+		return filters(c, x.Input)
+	case *plan.Watermark:
+		return filters(c, x.Input)
+	case *plan.Scan:
+		s := c.find(x.Table)
+		return x.Stream && s != nil && s.kind == KindStream
+	}
+	return false
 }

@@ -17,7 +17,9 @@ type results struct {
 	dicts  []*column.Dict // per column of text, shared by the pages: they only grow
 	slots  int            // rows in the pages, those that are free included
 	round  uint64         // rises with every capture: pages of an earlier round may be read by one
-	index  rowIndex
+	live   int            // rows
+	once   bool           // no row comes a second time: there is no index, until one does
+	index  rowIndex       // of the live rows by id
 	free   []int32
 	order  []int32 // slots by age; stale entries are recognised by seq
 	orderN []uint64
@@ -56,7 +58,7 @@ func newResults(s *column.Schema, max int) *results {
 	return r
 }
 
-func (r *results) len() int { return r.index.n }
+func (r *results) len() int { return r.live }
 
 // clear forgets everything: a complete-mode table emits all its rows each time.
 func (r *results) clear() { *r = *newResults(r.schema, r.max) }
@@ -65,6 +67,9 @@ func (r *results) clear() { *r = *newResults(r.schema, r.max) }
 func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del, same []bool) (evicted uint64) {
 	if r.max <= 0 {
 		return 0
+	}
+	if r.once && !allNew(revs, del, same) {
+		r.reindex()
 	}
 	r.taken = r.taken[:0]
 	for i := range b.Len {
@@ -79,9 +84,27 @@ func (r *results) apply(b *column.Batch, ids []RowID, revs []uint32, del, same [
 	return evicted
 }
 
+// allNew reports that no row can have been here before.
+func allNew(revs []uint32, del, same []bool) bool {
+	return !slices.Contains(del, true) && !slices.Contains(same, true) && !slices.ContainsFunc(revs, func(rev uint32) bool { return rev != 1 })
+}
+
+// reindex makes the index of a table that was taken for one whose rows come once.
+func (r *results) reindex() {
+	r.once = false
+	for slot := range int32(r.slots) {
+		if r.pages[slot>>pageBits].seq[slot%pageRows] != 0 {
+			r.index.add(slot, r.id)
+		}
+	}
+}
+
 // take finds the slot of a row whose values are to be set, or -1 when none are.
 func (r *results) take(id RowID, rev uint32, del, same bool) (slot int32, evicted uint64) {
-	slot, known := r.index.find(&id, r.id)
+	known := false
+	if !r.once {
+		slot, known = r.index.find(&id, r.id)
+	}
 	switch {
 	case del:
 		if known {
@@ -94,7 +117,7 @@ func (r *results) take(id RowID, rev uint32, del, same bool) (slot int32, evicte
 		}
 		return -1, 0
 	case !known:
-		if r.index.n >= r.max {
+		if r.live >= r.max {
 			r.evict()
 			evicted = 1
 		}
@@ -103,7 +126,10 @@ func (r *results) take(id RowID, rev uint32, del, same bool) (slot int32, evicte
 	p, k := r.own(slot), int(slot%pageRows)
 	p.ids[k], p.revs[k] = id, rev
 	if !known {
-		r.index.add(slot, r.id)
+		r.live++
+		if !r.once {
+			r.index.add(slot, r.id)
+		}
 	}
 	r.next++
 	p.seq[k] = r.next
@@ -194,7 +220,9 @@ func (r *results) own(slot int32) *resultPage {
 }
 
 func (r *results) drop(slot int32) {
-	r.index.remove(slot, r.id)
+	if r.live--; !r.once {
+		r.index.remove(slot, r.id)
+	}
 	r.own(slot).seq[slot%pageRows] = 0
 	r.free = append(r.free, slot)
 }
@@ -213,8 +241,8 @@ func (r *results) evict() {
 
 // compact makes the order and the dictionaries anew when most of them is stale. A capture keeps the old ones.
 func (r *results) compact() {
-	if len(r.order) > 2*r.index.n+1024 {
-		order, orderN := make([]int32, 0, r.index.n), make([]uint64, 0, r.index.n)
+	if len(r.order) > 2*r.live+1024 {
+		order, orderN := make([]int32, 0, r.live), make([]uint64, 0, r.live)
 		for i, slot := range r.order {
 			if n := r.orderN[i]; r.pages[slot>>pageBits].seq[slot%pageRows] == n {
 				order, orderN = append(order, slot), append(orderN, n)
