@@ -44,8 +44,7 @@ func (o *paneOp) close() {
 		o.settle()
 	}
 	o.emitB.flush()
-	_, b := o.size()
-	o.overBytes = b > o.p.opt.MaxStateBytes
+	o.weigh()
 }
 
 // windowsOf calls f for each window that the panes in list are part of, in
