@@ -53,7 +53,7 @@ func sealed(body []byte, version uint32) []byte {
 
 // TestEveryTruncationIsRefused: whatever is missing at the end, nothing is restored.
 func TestEveryTruncationIsRefused(t *testing.T) {
-	for _, name := range []string{"v1.snap", "v2.snap"} {
+	for _, name := range []string{"v1.snap", "v2.snap", "v4.snap"} {
 		b := goldenFile(t, name)
 		for n := range b {
 			if n > 2000 && n < len(b)-2000 && n%17 != 0 {
@@ -77,10 +77,10 @@ func TestEveryTruncationIsRefused(t *testing.T) {
 
 // TestWrongStateWithGoodChecksum: bytes that nobody wrote, under a checksum that holds, give an error or an engine, never a panic.
 func TestWrongStateWithGoodChecksum(t *testing.T) {
-	bodies := map[uint32][]byte{1: goldenFile(t, "v1.snap")[20:], 2: unsealed(t, goldenFile(t, "v2.snap"))}
+	bodies := map[uint32][]byte{1: goldenFile(t, "v1.snap")[20:], 2: unsealed(t, goldenFile(t, "v2.snap")), 4: unsealed(t, goldenFile(t, "v4.snap"))}
 	bodies[1] = bodies[1][:len(bodies[1])-4]
 	r := rand.New(rand.NewSource(2))
-	for version := uint32(1); version <= 2; version++ {
+	for _, version := range []uint32{1, 2, 4} {
 		good := bodies[version]
 		if _, err := engine.Restore(bytes.NewReader(sealed(good, version)), engine.DefaultOptions()); err != nil {
 			t.Fatal(err)
@@ -99,16 +99,13 @@ func TestWrongStateWithGoodChecksum(t *testing.T) {
 }
 
 func FuzzRestore(f *testing.F) {
-	f.Add(unsealed(f, goldenFile(f, "v2.snap")), true)
+	f.Add(unsealed(f, goldenFile(f, "v2.snap")), byte(2))
+	f.Add(unsealed(f, goldenFile(f, "v4.snap")), byte(4))
 	v1 := goldenFile(f, "v1.snap")
-	f.Add(v1[20:len(v1)-4], false)
-	f.Add([]byte{}, true)
-	f.Fuzz(func(t *testing.T, body []byte, two bool) {
-		version := uint32(1)
-		if two {
-			version = 2
-		}
-		e, err := engine.Restore(bytes.NewReader(sealed(body, version)), engine.DefaultOptions())
+	f.Add(v1[20:len(v1)-4], byte(1))
+	f.Add([]byte{}, byte(2))
+	f.Fuzz(func(t *testing.T, body []byte, version byte) {
+		e, err := engine.Restore(bytes.NewReader(sealed(body, uint32(version))), engine.DefaultOptions())
 		if err != nil {
 			return
 		}
