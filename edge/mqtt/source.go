@@ -3,8 +3,9 @@
 //
 // It promises that a message is acknowledged only by Ack, that a message which
 // the broker sends again on a new connection because its acknowledgement did
-// not arrive is not queued twice while this process lives, and that the
-// handler never blocks. It refuses to know what messages mean and what durable is.
+// not arrive is not queued twice while this process lives, nor by the next one
+// when Receipt noted where it is and it is there, and that the handler never
+// blocks. It refuses to know what messages mean and what durable is.
 package mqtt
 
 import (

@@ -78,8 +78,7 @@ func (c *cluster) everybodyReady(t *testing.T) {
 }
 
 // TestChaosPowerCuts takes the power from every node at once under load, again and again; and from one node that has lost
-// its disk, while it is filled again. The agents live: one that is killed between its fsync and its acknowledgement to
-// the broker gets messages again that count again, which is told in docs/reliability.md.
+// its disk, while it is filled again.
 func TestChaosPowerCuts(t *testing.T) {
 	seed := chaosOnly(t)
 	rng := rand.New(rand.NewPCG(seed, 2))
