@@ -382,8 +382,8 @@ func TestViewBounds(t *testing.T) {
 		"SELECT repeat(bus, 10000) AS r FROM h WHERE bus IS NOT NULL",
 		"SELECT explode(sequence(1, 1000)) AS v FROM h",
 	} {
-		_, err := run(t, e, q, QueryLimits{MaxBytes: 1 << 16})
-		if err == nil || !strings.Contains(err.Error(), "65536 bytes") {
+		_, err := run(t, e, q, QueryLimits{MaxBytes: 1 << 13})
+		if err == nil || !strings.Contains(err.Error(), "8192 bytes") {
 			t.Errorf("%s: %v, want an error about bytes", q, err)
 		}
 	}
