@@ -28,7 +28,7 @@ func digestFunctions() []function {
 		fn("crc32", "bin", "bigint", "Cyclic redundancy check.", "crc32('Spark')", "1557323817", int1(func(s string) int { return int(crc32.ChecksumIEEE([]byte(s))) })).sure(),
 		bound("hash", "a, b, ...", "Murmur3 hash of the arguments.", "hash('Spark', array(123), 2)", "-1321691492", bindHash),
 		bound("xxhash64", "a, b, ...", "64-bit xxHash of the arguments.", "xxhash64('Spark', array(123), 2)", "5602566077635097486", bindHash),
-		fn("base64", "bin", "str", "Base 64 of bytes.", "base64('Spark SQL')", "U3BhcmsgU1FM", str1(encodeBase64)).sure(),
+		fn("base64", "bin", "str", "Base 64 of bytes.", "base64('Spark SQL')", "U3BhcmsgU1FM", str1(base64Lines)).sure(),
 		fn("unbase64", "str", "bin", "Bytes of a base 64 text.", "CAST(unbase64('U3BhcmsgU1FM') AS STRING)", "Spark SQL", func(a []column.Datum) (column.Datum, *Error) {
 			d, ok := decodeBase64(a[0].S)
 			if !ok {
@@ -69,6 +69,21 @@ func evalSHA2(a []column.Datum) (column.Datum, *Error) {
 }
 
 func encodeBase64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// base64Lines is Java's MIME encoder: lines of 76 characters.
+func base64Lines(s string) string {
+	const line = 76
+	text := encodeBase64(s)
+	if len(text) <= line {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > line {
+		b.WriteString(text[:line] + "\r\n")
+		text = text[line:]
+	}
+	return b.String() + text
+}
 
 // decodeBase64 is Java's MIME decoder: characters outside the alphabet are skipped.
 func decodeBase64(s string) (column.Datum, bool) {

@@ -75,6 +75,8 @@ func withChildren(e Expr, k []Expr) Expr {
 		return &c
 	case *lambda:
 		return &lambda{x.params, k[0]}
+	case *lenient:
+		return &lenient{k[0]}
 	}
 	panic("expr: a node with children that Rewrite does not know: " + e.String())
 }

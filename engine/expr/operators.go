@@ -58,6 +58,9 @@ func bindArith(name string, args []Expr) (Expr, error) {
 	}
 	a, b := args[0], args[1]
 	if e, ok, err := datetimeArith(op, a, b, try); ok || err != nil {
+		if try && err == nil {
+			e = &lenient{e}
+		}
 		return e, err
 	}
 	if t, ok := stringPromotion(a.Type(), b.Type()); ok {

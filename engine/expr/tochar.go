@@ -180,7 +180,10 @@ func bindToChar(name string, args []Expr) (Expr, error) {
 	}
 	scale := int(x.Type().Scale)
 	return typed(name, []Expr{x, args[1]}, column.Of(column.String), func(a []column.Datum) (column.Datum, *Error) {
-		return column.Str(f.render(rescale(bigOf(a[0].Dec), scale, len(f.frac), halfUp))), nil
+		v := bigOf(a[0].Dec)
+		cut := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(scale-len(f.frac), 0))), nil)
+		lost := new(big.Int).Rem(v, cut).Sign() != 0 // more digits behind the point than the format has
+		return column.Str(f.render(rescale(v, scale, len(f.frac), halfUp), lost)), nil
 	}), nil
 }
 
@@ -188,7 +191,7 @@ func bindBinaryText(name string, args []Expr) (Expr, error) {
 	return typed(name, args, column.Of(column.String), func(a []column.Datum) (column.Datum, *Error) {
 		switch strings.ToLower(a[1].S) {
 		case "base64":
-			return column.Str(encodeBase64(a[0].S)), nil
+			return column.Str(base64Lines(a[0].S)), nil
 		case "hex":
 			var b strings.Builder
 			for i := range len(a[0].S) {
@@ -204,14 +207,15 @@ func bindBinaryText(name string, args []Expr) (Expr, error) {
 	}), nil
 }
 
-// render writes an unscaled value at the scale of the format.
-func (f numberFormat) render(v *big.Int) string {
+// render writes an unscaled value at the scale of the format; one that does not fit, or lost digits, is written as #.
+func (f numberFormat) render(v *big.Int, lost bool) string {
 	neg := v.Sign() < 0
 	whole, frac, _ := strings.Cut(bigText(new(big.Int).Abs(v), len(f.frac)), ".")
 	if whole == "0" {
 		whole = ""
 	}
-	over := len(whole) > f.wholeDigits()
+	over := lost || len(whole) > f.wholeDigits()
+	neg = neg && !(over && f.sign == "")
 	out := []byte{}
 	zeros := strings.IndexByte(f.whole, '0')
 	at := len(whole)
