@@ -32,6 +32,10 @@ printf 'cores %s, load before %s, %s\n' "$(nproc)" "$(cut -d' ' -f1-3 /proc/load
 if wanted engine; then
   title "Engine: nanoseconds per reading, columns in"
   $GO test -run '^$' -bench 'Aggregate|Sliding|FleetTotal|Filter' -benchtime "$benchtime" ./engine | per_reading
+  title "Closed windows kept for allowed_lateness: bytes a group for sum, count and max (keys are there once for all windows)"
+  $GO test -run '^$' -bench 'ClosedWindow' -benchtime 1x ./engine |
+    awk '/^Benchmark/ { name=$1; sub(/^BenchmarkClosedWindow\//, "", name); sub(/-[0-9]+$/, "", name)
+      for (i = 3; i < NF; i += 2) if ($(i+1) == "B/group") printf "%-52s %6.1f B/group\n", name, $i }'
   title "State machine: decode, dedup, two queries, outbox; batches of 1000"
   $GO test -run '^$' -bench 'Apply' -benchtime "$benchtime" ./core/fsm | per_reading
   title "Line protocol: our scanner and the library"
