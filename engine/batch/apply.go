@@ -10,7 +10,7 @@ import (
 
 // MaxNested bounds the rows that a sub-query which is computed anew for the
 // rows around it may read in all: distinct rows around it times rows below it.
-const MaxNested = 500_000_000
+const MaxNested = 50_000_000
 
 // held is a part of a plan that was computed already.
 type held struct{ rows *column.Batch }

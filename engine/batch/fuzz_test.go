@@ -88,7 +88,7 @@ func hardRows(s *column.Schema) *column.Batch {
 // means that a row which fails does not end the query.
 func FuzzRun(f *testing.F) {
 	t := hardTables(f)
-	err := filepath.WalkDir(filepath.Join("..", "testdata", "conformance", "cases", "batch"), func(path string, d os.DirEntry, err error) error {
+	seed := func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -102,9 +102,11 @@ func FuzzRun(f *testing.F) {
 		}
 		f.Add(c.SQL)
 		return nil
-	})
-	if err != nil {
-		f.Fatal(err)
+	}
+	for _, folder := range []string{"conformance", "conformance-more"} {
+		if err := filepath.WalkDir(filepath.Join("..", "testdata", folder, "cases", "batch"), seed); err != nil {
+			f.Fatal(err)
+		}
 	}
 	f.Fuzz(func(tt *testing.T, text string) {
 		for _, strict := range []bool{true, false} {
