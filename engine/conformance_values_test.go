@@ -129,8 +129,11 @@ func timeText(us int64) string {
 // yearText writes years beyond four digits with a sign, as Java does.
 func yearText(t time.Time, rest string) string {
 	year := fmt.Sprintf("%04d", t.Year())
-	if t.Year() > 9999 {
+	switch {
+	case t.Year() > 9999:
 		year = "+" + year
+	case t.Year() < 0:
+		year = fmt.Sprintf("-%04d", -t.Year())
 	}
 	return year + t.Format(rest)
 }

@@ -330,7 +330,11 @@ func numberToTimestamp(from, to column.Type) convFunc {
 			if isNaN(d.F) || math.IsInf(d.F, 0) {
 				return column.NullDatum, errCastInvalid(from, to, Text(from, d))
 			}
-			return column.I64(saturate(d.F * secondMicros)), nil
+			us := d.F * secondMicros
+			if !(us >= math.MinInt64 && us < math.MaxInt64) {
+				return column.NullDatum, errCastOverflow(from, to, Text(from, d))
+			}
+			return column.I64(int64(us)), nil
 		case from.Kind == column.Decimal:
 			v := rescale(bigOf(d.Dec), int(from.Scale), 6, down)
 			if !v.IsInt64() {

@@ -30,7 +30,7 @@ func asDecimal(t column.Type) column.Type {
 
 // literalDecimal returns the smallest decimal for an integral literal, as Spark picks it in arithmetic.
 func literalDecimal(e Expr) column.Type {
-	if l, ok := e.(*literal); ok && !l.d.Null && !l.derived {
+	if l, ok := e.(*literal); ok && !l.d.Null && !l.derived && l.t.Kind != column.TinyInt { // a TINYINT counts with its type, as in Spark
 		v := strconv.FormatInt(l.d.I, 10)
 		if v[0] == '-' {
 			v = v[1:]

@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"signalbox/engine/column"
@@ -39,7 +41,8 @@ type csvFormat struct {
 
 func csvFormatOf(name string, opt map[string]string) (csvFormat, error) {
 	f := csvFormat{sep: ",", quote: `"`, escape: `\`}
-	for k, v := range opt {
+	for _, k := range slices.Sorted(maps.Keys(opt)) {
+		v := opt[k]
 		switch k {
 		case "sep", "delimiter":
 			f.sep = v

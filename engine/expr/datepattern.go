@@ -262,7 +262,17 @@ func (p datePattern) parse(s string) (us int64, ok bool) {
 	if !ok || rest != "" {
 		return 0, false
 	}
-	return t.resolve()
+	return t.resolve(true)
+}
+
+// parseLocal is parse without the zone that the text may name.
+func (p datePattern) parseLocal(s string) (us int64, ok bool) {
+	t := parsedTime{year: 1970, month: 1, day: 1, hour: -1, clock12: -1, half: -1}
+	rest, ok := p.scan(s, &t)
+	if !ok || rest != "" {
+		return 0, false
+	}
+	return t.resolve(false)
 }
 
 func (p datePattern) scan(s string, t *parsedTime) (string, bool) {
@@ -452,7 +462,7 @@ func readZone(s string, t *parsedTime) (int, bool) {
 	return 0, false
 }
 
-func (t *parsedTime) resolve() (int64, bool) {
+func (t *parsedTime) resolve(zoned bool) (int64, bool) {
 	days := daysOf(t.year, t.month, t.day)
 	if t.yday > 0 {
 		days = daysOf(t.year, 1, 1) + int64(t.yday) - 1
@@ -473,6 +483,9 @@ func (t *parsedTime) resolve() (int64, bool) {
 	us, ok := microsOf(days, rest)
 	if !ok {
 		return 0, false
+	}
+	if !zoned {
+		return us, true
 	}
 	if t.zone != "" {
 		off, ok := zoneOffset(t.zone, us)

@@ -81,7 +81,11 @@ func bindParseTime(name string, args []Expr, k column.Kind, try bool) (Expr, err
 		if err != nil {
 			return column.NullDatum, err
 		}
-		us, ok := pat.parse(a[0].S)
+		parse := pat.parse
+		if k == column.TimestampNTZ {
+			parse = pat.parseLocal
+		}
+		us, ok := parse(a[0].S)
 		switch {
 		case !ok && try:
 			return column.NullDatum, nil

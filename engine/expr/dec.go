@@ -3,6 +3,7 @@ package expr
 import (
 	"math/big"
 	"strings"
+	"unicode"
 
 	"signalbox/engine/column"
 )
@@ -145,9 +146,28 @@ func bigText(v *big.Int, scale int) string {
 	return s
 }
 
+// asciiDigits brings the digits of other scripts to 0-9, as Java's BigDecimal reads them.
+func asciiDigits(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r > 0x7f }) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if r <= 0x7f {
+			return r
+		}
+		for _, x := range unicode.Nd.R16 { // every range is a number of blocks of ten
+			if rune(x.Lo) <= r && r <= rune(x.Hi) {
+				return '0' + (r-rune(x.Lo))%10
+			}
+		}
+		return r
+	}, s)
+}
+
 // parseDecimalText reads [+-]digits[.digits][e[+-]digits] exactly: unscaled value and scale.
 func parseDecimalText(s string) (v *big.Int, scale int, ok bool) {
 	i, neg := 0, false
+	s = asciiDigits(s)
 	if i < len(s) && (s[i] == '+' || s[i] == '-') {
 		neg = s[i] == '-'
 		i++

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"signalbox/engine/column"
 )
@@ -128,7 +129,7 @@ func formatText(p string, types []column.Type, a []column.Datum) (column.Datum, 
 }
 
 func padTo(s string, f formatSpec) string {
-	n := f.width - len([]rune(s))
+	n := f.width - len(utf16.Encode([]rune(s))) // Java counts UTF-16 units
 	if n <= 0 {
 		return s
 	}

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -235,6 +236,8 @@ func (n *jsonNode) write(b *strings.Builder) {
 		b.WriteByte(shut)
 	case jsonNull:
 		b.WriteString("null")
+	case jsonNumber:
+		b.WriteString(n.number())
 	default:
 		b.WriteString(n.text)
 	}
@@ -296,6 +299,18 @@ func (n *jsonNode) member(key string) *jsonNode {
 	return nil
 }
 
+// lastMember is member where the last of equal names counts, as from_json reads them.
+func (n *jsonNode) lastMember(key string) *jsonNode {
+	if n.kind == jsonObject {
+		for i := len(n.keys) - 1; i >= 0; i-- {
+			if n.keys[i] == key {
+				return n.vals[i]
+			}
+		}
+	}
+	return nil
+}
+
 func jsonFunctions() []function {
 	return []function{
 		fn("get_json_object", "str str", "str", "Value at a path such as $.a[0] of a JSON text; NULL when absent or malformed.", `get_json_object('{"a":"b"}', '$.a')`, "b", evalGetJSON).sure(),
@@ -320,7 +335,7 @@ func jsonFunctions() []function {
 		bound("from_json", "text, 'type', options?", "Struct, array or map from a JSON text; the type is written as in CREATE TABLE.", `from_json('{"a":1, "b":0.8}', 'a INT, b DOUBLE')`, "{1, 0.8}", bindFromJSON),
 		fn("json_member", "str str", "str", "", "", "", func(a []column.Datum) (column.Datum, *Error) {
 			if n, ok := parseJSON(a[0].S); ok {
-				if m := n.member(a[1].S); m != nil {
+				if m := n.lastMember(a[1].S); m != nil {
 					return m.plain(), nil
 				}
 			}
@@ -363,6 +378,9 @@ func bindFromJSON(name string, args []Expr) (Expr, error) {
 			n = &jsonNode{kind: jsonArray, vals: []*jsonNode{n}}
 		}
 		var out column.Datum
+		if ok && n.kind == jsonNull {
+			ok = false
+		}
 		if ok {
 			out, ok = n.as(t, o)
 		}
@@ -397,7 +415,7 @@ func (n *jsonNode) as(t column.Type, o *jsonOptions) (column.Datum, bool) {
 		}
 		out := malformed(t)
 		for i, f := range t.Fields {
-			if m := n.member(f.Name); m != nil {
+			if m := n.lastMember(f.Name); m != nil {
 				out.L[i], _ = m.as(f.Type, o)
 			}
 		}
@@ -420,6 +438,9 @@ func (n *jsonNode) as(t column.Type, o *jsonOptions) (column.Datum, bool) {
 		}
 		var out column.Datum
 		for i, k := range n.keys {
+			if slices.Contains(n.keys[i+1:], k) { // the last of equal names counts
+				continue
+			}
 			v, ok := n.vals[i].as(*t.Elem, o)
 			if !ok {
 				return column.NullDatum, false

@@ -1,7 +1,9 @@
 package expr
 
 import (
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"signalbox/engine/column"
@@ -21,7 +23,8 @@ func jsonOptionsOf(name string, args []Expr, i int) (*jsonOptions, error) {
 	}
 	o := &jsonOptions{read: map[column.Kind]func(string) (column.Datum, bool, *Error){}, write: map[column.Kind]func(column.Datum) (string, *Error){}}
 	kinds := map[string][]column.Kind{"timestampformat": {column.Timestamp}, "timestampntzformat": {column.TimestampNTZ}, "dateformat": {column.Date}}
-	for k, v := range opt {
+	for _, k := range slices.Sorted(maps.Keys(opt)) {
+		v := opt[k]
 		switch {
 		case k == "sortkeys":
 			o.sorted = strings.EqualFold(v, "true")
@@ -72,4 +75,15 @@ func (o *jsonOptions) order(fields []column.Field) []int {
 		slices.SortStableFunc(out, func(a, b int) int { return strings.Compare(fields[a].Name, fields[b].Name) })
 	}
 	return out
+}
+
+// number writes a number as Spark does, which has read it as BIGINT or DOUBLE.
+func (n *jsonNode) number() string {
+	if !strings.ContainsAny(n.text, ".eE") {
+		return n.text
+	}
+	if v, err := strconv.ParseFloat(n.text, 64); err == nil {
+		return javaDouble(v, false)
+	}
+	return n.text
 }

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"strings"
 
 	"signalbox/engine/column"
 )
@@ -215,7 +216,7 @@ func evalWidthBucket(a []column.Datum) (column.Datum, *Error) {
 }
 
 func evalConv(a []column.Datum) (column.Datum, *Error) {
-	s, from, to := trimAll(a[0].S), a[1].I, a[2].I
+	s, from, to := strings.Trim(a[0].S, " "), a[1].I, a[2].I
 	if from < 2 || from > 36 || to == math.MinInt32 || absU(to) < 2 || absU(to) > 36 || s == "" {
 		return column.NullDatum, nil
 	}

@@ -42,6 +42,24 @@ func miscFunctions() []function {
 			}
 			return NewLiteral(column.Of(column.String), column.Str(args[0].Type().String())), nil
 		}),
+		bound("collation", "text", "Name of the order of a text: there is one, that of its UTF-8 bytes.", "collation('a')", "SYSTEM.BUILTIN.UTF8_BINARY", func(name string, args []Expr) (Expr, error) {
+			if err := needArgs(name, args, 1); err != nil {
+				return nil, err
+			}
+			if _, err := toClass(name, 0, args[0], "str"); err != nil {
+				return nil, err
+			}
+			return NewLiteral(column.Of(column.String), column.Str("SYSTEM.BUILTIN.UTF8_BINARY")), nil
+		}),
+		bound("collate", "text, name", "The text; the only collation is UTF8_BINARY.", "collate('a', 'UTF8_BINARY')", "a", func(name string, args []Expr) (Expr, error) {
+			if err := needArgs(name, args, 2); err != nil {
+				return nil, err
+			}
+			if d, ok := Constant(Fold(args[1])); !ok || !strings.EqualFold(d.S, "UTF8_BINARY") {
+				return nil, analysisErr("UNSUPPORTED_FEATURE", "0A000", "collate: strings compare by their UTF-8 bytes (UTF8_BINARY); use lower() to ignore case")
+			}
+			return toClass(name, 0, args[0], "str")
+		}),
 		fn("url_encode", "str", "str", "Text in application/x-www-form-urlencoded format.", "url_encode('a b&c')", "a+b%26c", str1(func(s string) string {
 			return strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(s), "%2A", "*"), "~", "%7E")
 		})).sure(),

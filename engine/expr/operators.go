@@ -90,7 +90,7 @@ func numericArith(op string, a, b Expr, try bool) (Expr, error) {
 	case op == "/":
 		t = column.Of(column.Double)
 	case op == "div":
-		if ak == column.Decimal || bk == column.Decimal {
+		if (ak == column.Decimal || bk == column.Decimal) && !isFloating(ak) && !isFloating(bk) {
 			t = a.Type()
 			if ak != column.Decimal {
 				t = b.Type()

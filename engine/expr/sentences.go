@@ -13,21 +13,36 @@ func evalSentences(a []column.Datum) (column.Datum, *Error) {
 	out := column.Datum{L: []column.Datum{}}
 	for _, s := range sentencesOf(a[0].S) {
 		words := column.Datum{L: []column.Datum{}}
-		for _, w := range strings.FieldsFunc(s, func(r rune) bool { return !wordRune(r) }) {
-			if w = strings.Trim(w, "'.,"); w != "" {
-				words.L = append(words.L, column.Str(w))
+		r := []rune(s)
+		for from, i := 0, 0; i <= len(r); i++ {
+			if i < len(r) && inWord(r, i) {
+				continue
 			}
+			if i > from {
+				words.L = append(words.L, column.Str(string(r[from:i])))
+			}
+			from = i + 1
 		}
-		if len(words.L) > 0 {
-			out.L = append(out.L, words)
-		}
+		out.L = append(out.L, words)
 	}
 	return out, nil
 }
 
-// wordRune: an apostrophe or a decimal point inside a word belongs to it; Trim takes those at its ends.
-func wordRune(r rune) bool {
-	return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) || r == '\'' || r == '_' || r == '.' || r == ','
+// inWord: an apostrophe or a point between letters, and a point or comma between digits, belong to a word.
+func inWord(r []rune, i int) bool {
+	letter := func(k int) bool {
+		return k >= 0 && k < len(r) && (unicode.IsLetter(r[k]) || unicode.IsMark(r[k]) || r[k] == '_')
+	}
+	digit := func(k int) bool { return k >= 0 && k < len(r) && unicode.IsDigit(r[k]) }
+	switch r[i] {
+	case '\'', '.':
+		return letter(i-1) && letter(i+1) || digit(i-1) && digit(i+1)
+	case ',':
+		return digit(i-1) && digit(i+1)
+	case '_': // alone it is no word
+		return letter(i-1) && r[i-1] != '_' || letter(i+1) && r[i+1] != '_' || digit(i-1) || digit(i+1)
+	}
+	return letter(i) || digit(i)
 }
 
 func sentencesOf(s string) []string {
@@ -52,5 +67,8 @@ func sentencesOf(s string) []string {
 		}
 		i = j - 1
 	}
-	return append(out, string(r[start:]))
+	if start < len(r) {
+		out = append(out, string(r[start:]))
+	}
+	return out
 }

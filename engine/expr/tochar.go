@@ -181,9 +181,9 @@ func bindToChar(name string, args []Expr) (Expr, error) {
 	scale := int(x.Type().Scale)
 	return typed(name, []Expr{x, args[1]}, column.Of(column.String), func(a []column.Datum) (column.Datum, *Error) {
 		v := bigOf(a[0].Dec)
-		cut := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(scale-len(f.frac), 0))), nil)
-		lost := new(big.Int).Rem(v, cut).Sign() != 0 // more digits behind the point than the format has
-		return column.Str(f.render(rescale(v, scale, len(f.frac), halfUp), lost)), nil
+		cut := rescale(v, scale, len(f.frac), down)
+		fits := rescale(cut, len(f.frac), max(scale, len(f.frac)), down).Cmp(rescale(v, scale, max(scale, len(f.frac)), down)) == 0
+		return column.Str(f.render(cut, !fits)), nil
 	}), nil
 }
 
@@ -207,15 +207,14 @@ func bindBinaryText(name string, args []Expr) (Expr, error) {
 	}), nil
 }
 
-// render writes an unscaled value at the scale of the format; one that does not fit, or lost digits, is written as #.
-func (f numberFormat) render(v *big.Int, lost bool) string {
+// render writes an unscaled value at the scale of the format; over = it has more digits behind the point than that.
+func (f numberFormat) render(v *big.Int, over bool) string {
 	neg := v.Sign() < 0
 	whole, frac, _ := strings.Cut(bigText(new(big.Int).Abs(v), len(f.frac)), ".")
 	if whole == "0" {
 		whole = ""
 	}
-	over := lost || len(whole) > f.wholeDigits()
-	neg = neg && !(over && f.sign == "")
+	over = over || len(whole) > f.wholeDigits()
 	out := []byte{}
 	zeros := strings.IndexByte(f.whole, '0')
 	at := len(whole)
@@ -224,7 +223,7 @@ func (f numberFormat) render(v *big.Int, lost bool) string {
 		case over && c != ',':
 			out = append(out, '#')
 		case c == ',':
-			if at > 0 || over || zeros >= 0 && zeros < j {
+			if !over && (at > 0 || zeros >= 0 && zeros < j) {
 				out = append(out, ',')
 			} else {
 				out = append(out, ' ')
@@ -232,7 +231,7 @@ func (f numberFormat) render(v *big.Int, lost bool) string {
 		case at > 0:
 			at--
 			out = append(out, whole[at])
-		case zeros >= 0 && zeros <= j || f.frac == "" && j == len(f.whole)-1:
+		case zeros >= 0 && zeros <= j || f.frac != "" && f.sign == "" && j == len(f.whole)-1:
 			out = append(out, '0')
 		default:
 			out = append(out, ' ')
@@ -262,7 +261,9 @@ func (f numberFormat) withSign(body string, neg bool) string {
 		return "<" + body + ">"
 	case f.sign == "PR":
 		return body + "  "
-	case f.sign == "S<" && neg, f.sign == "MI<" && neg, f.sign == "" && neg:
+	case f.sign == "":
+		return body
+	case f.sign == "S<" && neg, f.sign == "MI<" && neg:
 		return "-" + body
 	case f.sign == "S<":
 		return "+" + body

@@ -181,6 +181,9 @@ func (b *binder) analyticCall(c *sql.Call, spec *sql.WindowSpec, n *Analytic) (A
 	if out.Frame, err = b.frame(c, spec, n); err != nil {
 		return out, err
 	}
+	if err := checkFrame(c, spec); err != nil {
+		return out, err
+	}
 	if isAnalyticOnly(c.Name) {
 		err = out.bindRanking(c, bound, n)
 		return out, err
@@ -206,6 +209,34 @@ func (b *binder) analyticCall(c *sql.Call, spec *sql.WindowSpec, n *Analytic) (A
 	}
 	out.Type = out.Func.Result()
 	return out, nil
+}
+
+// checkFrame refuses a frame where the function has its own, and an order where the function looks at the whole partition.
+func checkFrame(c *sql.Call, spec *sql.WindowSpec) error {
+	f := spec.Frame
+	switch c.Name {
+	case "lag", "lead":
+		if f != nil {
+			return fail(f.Pos, "_LEGACY_ERROR_TEMP_1035", "", "%s looks at one row: it takes no frame", c.Name)
+		}
+	case "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile":
+		own := f == nil || f.Rows && f.Start.Kind == sql.UnboundedPreceding && f.End.Kind == sql.CurrentRow
+		if c.Name == "cume_dist" {
+			own = f == nil || !f.Rows && f.Start.Kind == sql.UnboundedPreceding && f.End.Kind == sql.CurrentRow
+		}
+		if !own {
+			return fail(f.Pos, "_LEGACY_ERROR_TEMP_1036", "", "%s counts from the beginning of the partition: leave the frame out", c.Name)
+		}
+	case "nth_value":
+		if len(spec.Order) == 0 {
+			return fail(c.Pos, "WINDOW_FUNCTION_FRAME_NOT_ORDERED", "42601", "%s needs an order: write OVER (… ORDER BY …)", c.Name)
+		}
+	case "median", "percentile_cont", "percentile_disc":
+		if len(spec.Order) > 0 || f != nil {
+			return fail(c.Pos, "INVALID_WINDOW_SPEC_FOR_AGGREGATION_FUNC", "42601", "%s looks at the whole partition: leave ORDER BY and the frame out of OVER (…)", c.Name)
+		}
+	}
+	return nil
 }
 
 // filteredArgs turns FILTER into NULL arguments, which aggregates skip.

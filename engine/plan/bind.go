@@ -71,6 +71,9 @@ func (b *binder) bind(e sql.Expr) (expr.Expr, error) {
 	}
 	switch e := e.(type) {
 	case *sql.Literal:
+		if x, ok, err := b.namedTime(e); ok || err != nil {
+			return x, err
+		}
 		return literal(e)
 	case *sql.Interval:
 		return intervalLiteral(e), nil

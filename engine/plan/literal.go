@@ -103,7 +103,11 @@ func datetimeLiteral(e *sql.Literal) (expr.Expr, error) {
 	case sql.LitTimestampNTZ:
 		kind, name = column.TimestampNTZ, "TIMESTAMP_NTZ"
 	}
-	text := expr.NewLiteral(column.Of(column.String), column.Str(e.Text))
+	written := e.Text
+	if strings.EqualFold(strings.TrimSpace(written), "epoch") {
+		written = "1970-01-01"
+	}
+	text := expr.NewLiteral(column.Of(column.String), column.Str(written))
 	x, err := expr.Cast(text, column.Of(kind), true)
 	if err != nil {
 		return nil, at(e.Pos, err)
@@ -114,6 +118,30 @@ func datetimeLiteral(e *sql.Literal) (expr.Expr, error) {
 			Message: "the value '" + e.Text + "' is no " + name + "; write for example TIMESTAMP'2024-01-31 12:00:00' or DATE'2024-01-31'", Line: e.Line, Col: e.Col}
 	}
 	return expr.NewLiteral(column.Of(kind), d), nil
+}
+
+// namedTime reads TIMESTAMP'now', DATE'today' and their kin: the start of the query.
+func (b *binder) namedTime(e *sql.Literal) (expr.Expr, bool, error) {
+	if e.Kind != sql.LitDate && e.Kind != sql.LitTimestamp && e.Kind != sql.LitTimestampNTZ {
+		return nil, false, nil
+	}
+	const day = 24 * 3600 * 1_000_000
+	now := b.a.opt.Now
+	today := now - (now%day+day)%day
+	switch strings.ToLower(strings.TrimSpace(e.Text)) {
+	case "now":
+	case "today":
+		now = today
+	case "yesterday":
+		now = today - day
+	case "tomorrow":
+		now = today + day
+	default:
+		return nil, false, nil
+	}
+	kind := map[sql.LitKind]column.Kind{sql.LitDate: column.Date, sql.LitTimestamp: column.Timestamp, sql.LitTimestampNTZ: column.TimestampNTZ}[e.Kind]
+	x, err := expr.Cast(expr.NewLiteral(timestampType(), column.I64(now)), column.Of(kind), false)
+	return x, true, at(e.Pos, err)
 }
 
 func intervalLiteral(e *sql.Interval) expr.Expr {
