@@ -24,6 +24,7 @@ const (
 	EntryBytes    = 256 << 10 // an entry is closed when it has this many bytes; one batch may be larger
 	EntryItems    = 128
 	InFlight      = 4        // entries proposed and not yet applied; more items gather meanwhile
+	BusyBytes     = 64 << 10 // under way: then the next entry waits until it is full or one of them is done, because an entry costs more than its bytes
 	MaxQueueBytes = 64 << 20 // items waiting; beyond it callers are told to slow down
 )
 
@@ -68,6 +69,7 @@ type Proposer struct {
 	mu     sync.Mutex
 	queue  []waiting
 	bytes  int
+	flying int // bytes proposed and not yet answered
 	wake   chan struct{}
 	slots  chan struct{}
 	closed bool
@@ -197,7 +199,7 @@ func (p *Proposer) run() {
 				return
 			}
 			batch := p.take()
-			if len(batch) == 0 {
+			if len(batch) == 0 { // or it waits: finish wakes us
 				<-p.slots
 				break
 			}
@@ -210,6 +212,9 @@ func (p *Proposer) run() {
 func (p *Proposer) take() []waiting {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.flying > BusyBytes && p.bytes < EntryBytes {
+		return nil
+	}
 	n, size := 0, 0
 	for n < len(p.queue) && n < EntryItems {
 		it := p.queue[n].item
@@ -230,6 +235,7 @@ func (p *Proposer) take() []waiting {
 		p.queue = nil // its memory grew with the backlog
 	}
 	p.bytes -= size
+	p.flying += size
 	return batch
 }
 
@@ -306,6 +312,9 @@ func (p *Proposer) LeaderReady(ctx context.Context, l fsm.LeaderReady) error {
 func (p *Proposer) finish(batch []waiting, res []fsm.Result, err error) {
 	<-p.slots
 	p.mu.Lock()
+	for _, w := range batch {
+		p.flying -= len(w.item.Data)
+	}
 	more := len(p.queue) > 0
 	p.mu.Unlock()
 	if more {

@@ -3,8 +3,10 @@ package ingest_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"signalbox/core/codec"
@@ -24,7 +26,7 @@ type scripted struct {
 
 func (l *scripted) Begin(data []byte) (func(context.Context) (any, error), error) {
 	l.mu.Lock()
-	l.entries = append(l.entries, data)
+	l.entries = append(l.entries, slices.Clone(data)) // a log keeps no memory of its caller
 	n := items(data)
 	l.mu.Unlock()
 	l.begun <- n
@@ -91,6 +93,50 @@ func TestWhatArrivesWhileEntriesAreInFlightSharesTheNext(t *testing.T) {
 		l.release <- nil
 	}
 	done.Wait()
+}
+
+// TestABusyProposerSendsFullEntries: with much under way small items wait for company, a full entry does not wait.
+func TestABusyProposerSendsFullEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := open(t, true)
+		add := func(bytes int) {
+			if err := p.Enqueue(fsm.Item{Kind: fsm.ItemBatch, Data: make([]byte, bytes)}, func(fsm.Result, error) {}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		begun := func(want ...int) {
+			t.Helper()
+			synctest.Wait()
+			var got []int
+			for len(l.begun) > 0 {
+				got = append(got, <-l.begun)
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("entries of %d items, want %d", got, want)
+			}
+		}
+		add(ingest.BusyBytes)
+		add(1) // that was not yet much: a second entry
+		begun(1, 1)
+		for range 3 {
+			add(100)
+		}
+		begun()
+		l.release <- nil
+		l.release <- nil
+		begun(3)
+		l.release <- nil
+		add(ingest.BusyBytes + 1)
+		begun(1)
+		for range 4 {
+			add(ingest.EntryBytes / 4)
+		}
+		begun(4)
+		l.release <- nil
+		l.release <- nil
+		synctest.Wait()
+	})
 }
 
 func TestOutcomesReachTheirCallers(t *testing.T) {
