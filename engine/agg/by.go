@@ -51,6 +51,7 @@ func bindFirstBy(c *call, t column.Type, largest bool) (Func, error) {
 				out.AppendNull()
 				return nil
 			}
+			slices.Reverse(slots) // of equal keys the last row comes first
 			slices.SortStableFunc(slots, func(p, q int32) int { return a.order([]Order{{Desc: largest}}, 1, p, q) })
 			d := column.Datum{L: []column.Datum{}}
 			for _, s := range slots[:min(int(n.I), len(slots))] {
