@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -84,9 +83,29 @@ func evalHMAC(a []column.Datum) (column.Datum, *Error) {
 	if f == nil {
 		return column.NullDatum, runtimeErr("INVALID_PARAMETER_VALUE", "22023", "hmac: there is no digest %q; write MD5, SHA-1, SHA-224, SHA-256, SHA-384 or SHA-512", clip(name))
 	}
-	h := hmac.New(f, []byte(a[0].S))
-	h.Write([]byte(a[1].S))
-	return column.Str(string(h.Sum(nil))), nil
+	return column.Str(keyedDigest(f, a[0].S, a[1].S)), nil
+}
+
+// keyedDigest is HMAC, RFC 2104.
+func keyedDigest(f func() hash.Hash, key, message string) string {
+	inner, outer := f(), f()
+	if len(key) > inner.BlockSize() {
+		outer.Write([]byte(key))
+		key = string(outer.Sum(nil))
+		outer.Reset()
+	}
+	pad := func(with byte) []byte {
+		out := append([]byte(key), make([]byte, inner.BlockSize()-len(key))...)
+		for i := range out {
+			out[i] ^= with
+		}
+		return out
+	}
+	inner.Write(pad(0x36))
+	inner.Write([]byte(message))
+	outer.Write(pad(0x5c))
+	outer.Write(inner.Sum(nil))
+	return string(outer.Sum(nil))
 }
 
 // jaroWinkler weighs a common beginning of up to four characters with 0.1 each.

@@ -41,7 +41,7 @@ type csvFormat struct {
 
 func csvFormatOf(name string, opt map[string]string) (csvFormat, error) {
 	f := csvFormat{sep: ",", quote: `"`, escape: `\`}
-	for _, k := range slices.Sorted(maps.Keys(opt)) {
+	for _, k := range slices.Sorted(maps.Keys(opt)) { // unordered: they are sorted here
 		v := opt[k]
 		switch k {
 		case "sep", "delimiter":

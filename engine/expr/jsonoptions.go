@@ -23,7 +23,7 @@ func jsonOptionsOf(name string, args []Expr, i int) (*jsonOptions, error) {
 	}
 	o := &jsonOptions{read: map[column.Kind]func(string) (column.Datum, bool, *Error){}, write: map[column.Kind]func(column.Datum) (string, *Error){}}
 	kinds := map[string][]column.Kind{"timestampformat": {column.Timestamp}, "timestampntzformat": {column.TimestampNTZ}, "dateformat": {column.Date}}
-	for _, k := range slices.Sorted(maps.Keys(opt)) {
+	for _, k := range slices.Sorted(maps.Keys(opt)) { // unordered: they are sorted here
 		v := opt[k]
 		switch {
 		case k == "sortkeys":
