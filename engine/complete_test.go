@@ -230,3 +230,14 @@ func TestRowsLateForSomeWindowsAreListed(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 }
+
+// Where agents certify, the watermark moves without news: a sum without keys is told when readings came, as often as that.
+func TestACertifiedWatermarkAloneTellsNoSumAgain(t *testing.T) {
+	e := newEngine(t, engine.DefaultOptions(), `CREATE STREAMING TABLE q OPTIONS (mode 'update') AS SELECT count(*) AS n FROM STREAM bus WATERMARK time DELAY OF INTERVAL 10 SECONDS`)
+	base := 1_700_000_040 * second
+	wantClaims(t, apply(t, e, certify(busInput(1, second, busRow{t: base, bus: "a"}), base, 1)), "q: 1 r1 1/1")
+	for i := range int64(5) {
+		wantClaims(t, apply(t, e, certify(busInput(2+uint64(i), (2+i)*second), base+(20+i)*second, 1)))
+	}
+	wantClaims(t, apply(t, e, certify(busInput(7, 8*second, busRow{t: base + 60*second, bus: "a"}), base+30*second, 1)), "q: 2 r2 1/1")
+}

@@ -85,6 +85,16 @@ func (p *Pipeline) slackOf() {
 	}
 }
 
+// certified reports whether agents stand behind the time of a source of the query.
+func (p *Pipeline) certified() bool {
+	for _, sc := range p.scans {
+		if sc.certified {
+			return true
+		}
+	}
+	return false
+}
+
 // certifiedEnd is the end of the last window that a certificate is past.
 func certifiedEnd(low, slack int64) int64 {
 	if low < math.MinInt64/2 {

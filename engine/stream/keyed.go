@@ -123,9 +123,10 @@ func (o *keyedOp) weigh() {
 func (o *keyedOp) wants() bool { return o.ttl > 0 && o.keys.table.Live() > 0 || o.tellsAgain() }
 
 // tellsAgain: Spark runs a batch without data when the watermark moves, and in
-// update mode one group without keys is told in every batch.
+// update mode one group without keys is told in every batch. Where agents certify
+// it moves several times a second without news, and nothing is told.
 func (o *keyedOp) tellsAgain() bool {
-	return len(o.node.Keys) == 0 && !o.inner && o.p.mode == plan.Update && len(o.p.wms) > 0
+	return len(o.node.Keys) == 0 && !o.inner && o.p.mode == plan.Update && len(o.p.wms) > 0 && !o.p.certified()
 }
 
 func (o *keyedOp) close() {
