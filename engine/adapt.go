@@ -200,10 +200,16 @@ func (e *Engine) checkTime(r *relation, in *StreamBatch, rows *column.Batch, bad
 	return sel
 }
 
-// timeRange finds the smallest and the largest value, two at a time: the
+// timeRange finds the smallest and the largest value. What is in order already
+// needs one comparison a value; the rest goes two at a time, because the
 // comparisons of a single chain would wait for each other.
 func timeRange(v []int64) (lo, hi int64) {
-	lo, hi = v[0], v[0]
+	n := 1
+	for n < len(v) && v[n-1] <= v[n] {
+		n++
+	}
+	lo, hi = v[0], v[n-1]
+	v = v[n:]
 	lo2, hi2 := lo, hi
 	for len(v) >= 2 {
 		a, b := v[0], v[1]
