@@ -116,6 +116,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter("late_rows_total", "Rows that a query found too late.", s.Engine.Late)
 	counter("partly_late_rows_total", "Rows that counted in some of their sliding windows only.", s.Engine.LatePartly)
+	counter("revised_rows_total", "Revisions of rows of a table that another table had counted as they were told first.", s.Engine.Revised)
 	counter("final_rows_total", "Result rows told again because their window became final.", s.Engine.Finals)
 	gauge("incomplete_windows", "Windows that were told while agents were missing, and can still become final.", float64(s.Engine.Incomplete))
 	counter("listed_windows_dropped_total", "Closed windows that the bound of the list of windows pushed out.", s.Engine.WindowsEvict)

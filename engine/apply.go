@@ -24,7 +24,7 @@ func (e *Engine) Apply(in *Input) (*Output, error) {
 	e.last, e.tick = in.Index, max(in.Time, e.tick)
 	e.ended = e.ended || in.End
 	e.counters.Entries++
-	e.out = Output{Changes: e.out.Changes[:0], Late: e.out.Late[:0], Partly: e.out.Partly[:0], Rejected: e.out.Rejected[:0]}
+	e.out = Output{Changes: e.out.Changes[:0], Late: e.out.Late[:0], Partly: e.out.Partly[:0], Revised: e.out.Revised[:0], Rejected: e.out.Rejected[:0]}
 	for _, c := range in.Certified {
 		e.certify(c)
 	}
@@ -121,16 +121,17 @@ func (e *Engine) collect(r *relation, res *stream.Result) {
 		x := e.refused(r, &res.Late[i])
 		e.counters.Late++
 		e.out.Late = append(e.out.Late, x)
-		if s := e.cat.find(x.Stream); s != nil && s.late != nil {
-			e.counters.RingEvict += s.late.add(x, e.tick)
-		}
+		e.listLate(r, x)
 	}
 	for i := range res.Partly { // they count: the list only says where they are missing
 		x := e.refused(r, &res.Partly[i])
 		e.out.Partly = append(e.out.Partly, x)
-		if s := e.cat.find(x.Stream); s != nil && s.late != nil {
-			e.counters.RingEvict += s.late.add(x, e.tick)
-		}
+		e.listLate(r, x)
+	}
+	for i := range res.Revised {
+		x := e.refused(r, &res.Revised[i])
+		e.out.Revised = append(e.out.Revised, x)
+		e.listLate(r, x)
 	}
 	if res.Rows.Len == 0 {
 		return
@@ -145,6 +146,17 @@ func (e *Engine) collect(r *relation, res *stream.Result) {
 		r.results.clear()
 	}
 	e.counters.ResultsEvict += r.results.apply(rows, res.IDs, res.Revisions, res.Deleted, c.Same)
+}
+
+// listLate lists a row in $late of its stream, a row of another table in that of the table that reads it.
+func (e *Engine) listLate(r *relation, x Refused) {
+	at := e.cat.find(x.Stream)
+	if at == nil || at.kind == KindStreaming {
+		at = r
+	}
+	if at.late != nil {
+		e.counters.RingEvict += at.late.add(x, e.tick)
+	}
 }
 
 // claim takes over what the rows of windows claim.

@@ -20,11 +20,12 @@ type relation struct {
 	text   string // the statement, to build it again from a snapshot
 
 	// stream
-	certified      bool
-	low            int64
-	agents         stream.Agents
-	late, rejected *ring
-	adapt          adapter
+	certified bool
+	low       int64
+	agents    stream.Agents
+	rejected  *ring
+	adapt     adapter
+	late      *ring // also of a streaming table that reads another one
 
 	// static table
 	rows    *column.Batch
@@ -38,6 +39,7 @@ type relation struct {
 	pipe    *stream.Pipeline
 	results *results
 	keys    keyColumns
+	told    plan.Told
 }
 
 // catalog is the relations in order of creation, which is also an order in
@@ -80,7 +82,17 @@ func (v continuous) Relation(name string) (plan.Relation, bool) {
 	if r == nil {
 		return plan.Relation{}, false
 	}
-	return plan.Relation{Schema: r.schema, Stream: r.kind != KindStatic}, true
+	return plan.Relation{Schema: r.schema, Stream: r.kind != KindStatic, Told: r.told}, true
+}
+
+// asRestored is the catalog as a table of a snapshot sees it: what an earlier
+// version accepted is there, and a newer one must not refuse it.
+type asRestored struct{ continuous }
+
+func (v asRestored) Relation(name string) (plan.Relation, bool) {
+	r, ok := v.continuous.Relation(name)
+	r.Told = min(r.Told, plan.Revised)
+	return r, ok
 }
 
 func (v continuous) Names() []string {
@@ -185,7 +197,7 @@ func (e *Engine) Tables() []TableInfo {
 		case KindStreaming:
 			t.Key, t.Entity, t.Time = r.keys.key, r.keys.entity, r.keys.time
 			t.SQL, t.Options, t.Mode, t.Plan = r.query.SQL, r.opts, r.query.Mode, r.query.Root
-			t.Rows, t.Counters = r.results.len(), r.pipe.Counters()
+			t.Rows, t.Counters, t.Told = r.results.len(), r.pipe.Counters(), r.told
 			t.Watermark, _ = r.pipe.Watermark()
 		}
 		out = append(out, t)
@@ -247,6 +259,7 @@ func (e *Engine) Counters() Counters {
 			c.StateLimited += p.StateLimited
 			c.ClosedEvict += p.ClosedEvict
 			c.LatePartly += p.LatePartly
+			c.Revised += p.Revised
 			c.Finals += p.Finals
 			c.WindowsEvict += p.WindowsEvict
 			c.Incomplete += p.Incomplete

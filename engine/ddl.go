@@ -158,7 +158,11 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 	if err != nil {
 		return err
 	}
-	q, err := plan.Analyze(st.Query, continuous{c}, plan.AnalyzeOptions{Mode: opts.Mode, Live: true, Now: now, Text: st.QueryText})
+	var known plan.Catalog = continuous{c}
+	if version > 0 {
+		known = asRestored{continuous{c}}
+	}
+	q, err := plan.Analyze(st.Query, known, plan.AnalyzeOptions{Mode: opts.Mode, Live: true, Now: now, Text: st.QueryText})
 	if err != nil {
 		return err
 	}
@@ -166,10 +170,13 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 		return statementError(st.Query.Pos, "NOT_A_STREAMING_QUERY", "the query reads no stream; write FROM STREAM name")
 	}
 	opts.AllowedLateness = e.lateness(st, q, opts, lateness)
-	r := &relation{name: st.Name, kind: KindStreaming, text: st.Text, query: q, opts: opts, now: now, version: max(version, 1)}
+	r := &relation{name: st.Name, kind: KindStreaming, text: st.Text, query: q, opts: opts, now: now, version: max(version, 1), told: plan.TellsAgain(q, opts.AllowedLateness)}
 	if old != nil {
 		if reader := readerOf(c, old.name); reader != nil && !sameSchema(old.schema, q.Root.Schema()) {
 			return statementError(st.Pos, "TABLE_OR_VIEW_ALREADY_EXISTS", "%s reads %s, whose columns would change; drop it first", reader.name, st.Name)
+		}
+		if by := countedBy(c, old.name); by != nil && r.told == plan.Updated && old.told != plan.Updated {
+			return statementError(st.Pos, "UPDATED_ROWS_COUNT_AGAIN", "%s counts the rows of %s, which would tell them again with every change; drop it first, or keep mode append", by.name, st.Name)
 		}
 		r.version = old.version + 1
 	}
@@ -205,7 +212,7 @@ func (e *Engine) createStreaming(c *catalog, st *sql.CreateStreamingTable, now i
 			return positioned(err, st.Pos)
 		}
 	}
-	r.results = newResults(r.schema, e.opt.ResultRows)
+	r.results, r.late = newResults(r.schema, e.opt.ResultRows), e.lateRing(c, r, old)
 	r.results.once = filters(c, q.Root)
 	if old == nil {
 		c.add(r)
@@ -319,6 +326,37 @@ func readerOf(c *catalog, name string) *relation {
 	for _, r := range c.list {
 		if r.kind == KindStreaming && reads(r.query.Root, name) {
 			return r
+		}
+	}
+	return nil
+}
+
+// countedBy finds a table that adds up or remembers the rows of another one, also when tables between them pass the rows on.
+func countedBy(c *catalog, name string) (by *relation) {
+	for _, r := range c.list {
+		if by != nil || r.kind != KindStreaming || !reads(r.query.Root, name) {
+			continue
+		}
+		plan.Counted(r.query.Root, func(s *plan.Scan, _ plan.Node) {
+			if strings.EqualFold(s.Table, name) {
+				by = r
+			}
+		})
+		if by == nil {
+			by = countedBy(c, r.name)
+		}
+	}
+	return by
+}
+
+// lateRing lists late rows and revisions of other tables that a table reads; nil when it reads none.
+func (e *Engine) lateRing(c *catalog, r, old *relation) *ring {
+	for _, name := range r.pipe.Sources() {
+		if s := c.find(name); s != nil && s.kind == KindStreaming {
+			if old != nil && old.late != nil {
+				return old.late
+			}
+			return newRing(rejectedSchema, e.opt.RingRows)
 		}
 	}
 	return nil

@@ -76,7 +76,7 @@ type Changes struct {
 type Refused struct {
 	Stream  string
 	Query   string // empty when the stream itself refused it
-	Reason  string // late, late_partly, future, expression, type, unknown_stream, …
+	Reason  string // late, late_partly, revised, future, expression, type, unknown_stream, …
 	Detail  string // what, where, what to do
 	Time    int64  // event time µs, or 0
 	Origin  Origin
@@ -89,6 +89,7 @@ type Output struct {
 	Changes  []Changes
 	Late     []Refused
 	Partly   []Refused // rows that counted, but not in those of their sliding windows that were closed
+	Revised  []Refused // revisions of rows of another table, which count as they were told first
 	Rejected []Refused
 	Alerts   []alert.Transition
 	Applied  int // rows accepted by their stream
@@ -185,6 +186,7 @@ type TableInfo struct {
 	Plan      plan.Node       // of a streaming table, for explain
 	Watermark int64           // µs, of a streaming table; 0 until it moved
 	Counters  stream.Counters // of a streaming table
+	Told      plan.Told       // how often a streaming table tells a row
 }
 
 // Counters are the accounts of an Engine since it was created; they are part
@@ -195,6 +197,7 @@ type Counters struct {
 	Applied      uint64            // rows accepted by their stream
 	Late         uint64            // rows that a query found late (a row counts once per query)
 	LatePartly   uint64            // rows that counted in some of their sliding windows only; not among Late
+	Revised      uint64            // revisions of rows of another table, which count as they were told first; not among Late
 	Finals       uint64            // result rows emitted again because their window became final
 	WindowsEvict uint64            // closed windows that WindowRows pushed out of <table>$windows
 	Incomplete   int64             // windows told before every agent was past them, and not final yet, now

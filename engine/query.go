@@ -16,7 +16,7 @@ import (
 
 // The bounds of a read-only query unless QueryLimits says otherwise.
 const (
-	MaxQueryRows  = 5_000_000 // rows that any operator may hold
+	MaxQueryRows   = 5_000_000 // rows that any operator may hold
 	MaxQueryMemory = 512 << 20 // memory that all its operators hold together, estimated
 )
 
@@ -47,7 +47,7 @@ type SystemTable struct {
 }
 
 // Query runs a read-only SELECT over static tables, the retained results of
-// streaming tables, <table>$open (what is open or live now would say), <table>$windows (what became of each window), <stream>$late, <stream>$rejected, $rejected, alerts and the
+// streaming tables, <table>$open (what is open or live now would say), <table>$windows (what became of each window), <stream>$late, <table>$late (of other tables it reads), <stream>$rejected, $rejected, alerts and the
 // system tables of Options.System. current_timestamp() is the time of the last entry.
 // It is Prepare, View and Run in one, for a caller that has nothing to do meanwhile.
 func (e *Engine) Query(text string) (*column.Batch, error) {
@@ -132,7 +132,7 @@ func (v readable) schema(low string) (*column.Schema, error) {
 			s = *r.schema
 		case r.kind == KindStreaming && what == "windows" && r.pipe.Windowed():
 			s = *windowsSchema
-		case r.kind == KindStream && (what == "late" || what == "rejected"):
+		case r.late != nil && what == "late" || r.kind == KindStream && what == "rejected":
 			s = *rejectedSchema
 		}
 	}
@@ -180,6 +180,9 @@ func (v readable) Names() []string {
 			}
 			if r.pipe.Windowed() {
 				out = append(out, r.name+"$windows")
+			}
+			if r.late != nil {
+				out = append(out, r.name+"$late")
 			}
 		default:
 			out = append(out, r.name)
@@ -280,7 +283,7 @@ func (e *Engine) captureTable(v *View, name string) (viewTable, error) {
 				r.pipe.Know(name, a)
 			}
 			return rowsOf(windowRows(r.pipe)), nil
-		case what == "late" && r.kind == KindStream:
+		case what == "late" && r.late != nil:
 			return ring(r.late)
 		case what == "rejected" && r.kind == KindStream:
 			return ring(r.rejected)

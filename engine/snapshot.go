@@ -23,10 +23,11 @@ import (
 // the body. Version 1 had the length before a body in one piece, and wrote the
 // state of an operator in one piece; version 2 did not know which agents are
 // behind and which windows became final; version 3 did not pack closed windows
-// column by column. A newer version reads older ones.
+// column by column; version 4 did not know which rows were new in a window that
+// was told, and no late rows of tables that read tables. A newer version reads older ones.
 const (
 	snapshotMagic   = "SBXSNAP\n"
-	snapshotVersion = 4
+	snapshotVersion = 5
 	snapshotBlock   = 256 << 10
 	// MaxSnapshotBytes bounds the body of a snapshot.
 	MaxSnapshotBytes = 64 << 30
@@ -264,7 +265,7 @@ func readBody(r io.Reader) ([]byte, uint32, error) {
 	switch version {
 	case 1:
 		err = readPiece(r, &body)
-	case 2, 3, snapshotVersion:
+	case 2, 3, 4, snapshotVersion:
 		err = readBlocks(r, &body)
 	default:
 		err = fmt.Errorf("version %d, this program reads up to %d; use the newer program", version, snapshotVersion)
@@ -366,6 +367,11 @@ func (e *Engine) capture(s *Snapshot) error {
 			results := r.results.capture()
 			later(pipe.Write)
 			later(func(s *stream.Encoder) { encodeResults(s, results) })
+			if r.late == nil {
+				ring(newRing(rejectedSchema, 0))
+			} else {
+				ring(r.late)
+			}
 		}
 	}
 	alerts := e.alerts.set.Capture(s.held.lock)
@@ -463,6 +469,13 @@ func (e *Engine) decodeRelation(d *stream.Decoder) error {
 	case KindStreaming:
 		r.pipe.Load(d)
 		decodeResults(d, r.results)
+		if d.Version() >= 5 {
+			late := r.late
+			if late == nil {
+				late = newRing(rejectedSchema, 0)
+			}
+			decodeRing(d, late)
+		}
 	}
 	return d.Err()
 }

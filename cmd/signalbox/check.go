@@ -183,7 +183,7 @@ func afterPosition(err error) string {
 func known(eng *engine.Engine) plan.Catalog {
 	c := relations{}
 	for _, t := range eng.Tables() {
-		c[strings.ToLower(t.Name)] = plan.Relation{Schema: t.Schema, Stream: t.Kind != engine.KindStatic}
+		c[strings.ToLower(t.Name)] = plan.Relation{Schema: t.Schema, Stream: t.Kind != engine.KindStatic, Told: t.Told}
 	}
 	return c
 }

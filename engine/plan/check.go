@@ -126,7 +126,7 @@ func (s *script) statement(st sql.Statement) []error {
 		}
 		sc := *q.Root.Schema()
 		sc.Name = st.Name
-		return append(errs, s.declare(st.Pos, Relation{Schema: &sc, Stream: true})...)
+		return append(errs, s.declare(st.Pos, Relation{Schema: &sc, Stream: true, Told: TellsAgain(q, 0)})...)
 	case *sql.Drop:
 		if _, ok := s.Relation(st.Name); !ok {
 			return []error{fail(st.Pos, "TABLE_OR_VIEW_NOT_FOUND", "42P01", "there is no `%s` to drop", st.Name)}

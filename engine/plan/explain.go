@@ -34,6 +34,13 @@ func explainOptions(b *strings.Builder, q *Query, o Options) {
 	fmt.Fprintf(b, "  watermark         %s\n", watermarkText(q.Root, o))
 	fmt.Fprintf(b, "  state_ttl         %s\n", orDefault(o.StateTTL, "none (default: a key is kept for ever; set it for a last value per key)"))
 	fmt.Fprintf(b, "  allowed_lateness  %s\n", orDefault(o.AllowedLateness, "0 (windows close for good at first emission)"))
+	noted := map[string]bool{}
+	Counted(q.Root, func(s *Scan, _ Node) {
+		if s.Told == Revised && !noted[s.Table] {
+			noted[s.Table] = true
+			fmt.Fprintf(b, "  note              each row of %s counts once, as it is told first; late readings revise it within its allowed_lateness, and the revisions are listed in <table>$late. To count late readings here as well read the stream itself; to have no revisions set allowed_lateness '0 seconds' on %s\n", s.Table, s.Table)
+		}
+	})
 	b.WriteString("plan\n")
 }
 

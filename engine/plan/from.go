@@ -77,7 +77,7 @@ func (a *analyzer) table(t *sql.Table, sc scope) (*rel, error) {
 	if t.Stream && !found.Stream {
 		return nil, fail(t.Pos, "NOT_STREAMING_TABLE", "42K0E", "%s is a table, not a stream: write FROM %s without STREAM", t.Name, t.Name)
 	}
-	n := &Scan{Out: found.Schema, Table: found.Schema.Name, Stream: t.Stream || found.Stream && a.opt.Streaming}
+	n := &Scan{Out: found.Schema, Table: found.Schema.Name, Stream: t.Stream || found.Stream && a.opt.Streaming, Told: found.Told}
 	if n.Table == "" {
 		n.Table = t.Name
 	}

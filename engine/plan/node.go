@@ -28,6 +28,7 @@ type Scan struct {
 	Table   string // the catalog's name
 	Stream  bool   // unbounded: a continuous query is driven by it
 	Columns []int  // sorted ordinals of the columns that are used (projection push-down); always with the event time of a stream
+	Told    Told
 }
 
 // Watermark declares event time on its input: watermark = max(Out column Time) - Delay.
@@ -339,5 +340,6 @@ type Catalog interface {
 type Relation struct {
 	Schema *column.Schema
 	Stream bool
+	Told   Told
 	Refuse error // it is there and cannot be read: why, and what to do instead
 }

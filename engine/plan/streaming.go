@@ -41,6 +41,9 @@ func checkStreaming(q *Query, pos map[Node]sql.Pos) error {
 			first = c.node(n)
 		}
 	})
+	if first == nil {
+		first = checkCounted(q, pos)
+	}
 	return first
 }
 

@@ -69,7 +69,7 @@ func (o *paneOp) pack(pn *pane) {
 		eachBit(pn.has, func(g int32) { clearAccs(pn.accs, g) })
 		o.spare = append(o.spare, pn.accs)
 	}
-	pn.accs, pn.size, pn.has, pn.revs, pn.touched, pn.caps = nil, 0, nil, nil, nil, nil
+	pn.accs, pn.size, pn.has, pn.revs, pn.touched, pn.fresh, pn.caps = nil, 0, nil, nil, nil, nil, nil
 	if o.cur == pn { // the next row for it must unpack it
 		o.cur = nil
 	}

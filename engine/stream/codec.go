@@ -283,7 +283,7 @@ func (p *Pipeline) saveHead(e *encoder) {
 	e.uvarint(p.index)
 	e.varint(p.tick)
 	e.bool(p.ended)
-	for _, v := range []uint64{p.count.RowsIn, p.count.RowsOut, p.count.Late, p.count.LatePartly, p.count.Failed, p.count.StateLimited, p.count.ClosedEvict, p.count.Expired, p.count.Finals, p.count.WindowsEvict} {
+	for _, v := range []uint64{p.count.RowsIn, p.count.RowsOut, p.count.Late, p.count.LatePartly, p.count.Failed, p.count.StateLimited, p.count.ClosedEvict, p.count.Expired, p.count.Finals, p.count.WindowsEvict, p.count.Revised} {
 		e.uvarint(v)
 	}
 	e.int(len(p.marks))
@@ -320,6 +320,9 @@ func (p *Pipeline) Load(s *Decoder) {
 	}
 	if d.version >= 3 {
 		p.count.Finals, p.count.WindowsEvict = d.uvarint(), d.uvarint()
+	}
+	if d.version >= firstsVersion {
+		p.count.Revised = d.uvarint()
 	}
 	if d.int() != len(p.marks) {
 		d.fail(errState)

@@ -63,6 +63,7 @@ type paneOp struct {
 	listed        bool // these windows are those of the query
 	finals        bool // windows that become final are told once more
 	told          []toldWindow
+	old           bool // the window that is revised was told before its panes changed
 	young         []youngWindow
 	touched       []uint64
 	nextUntold    int64 // end of the first window of told with rows that say that agents were missing
@@ -95,6 +96,7 @@ type pane struct {
 	n       int
 	revs    []uint32 // emissions per group, update and complete mode
 	touched []uint64 // groups of this pass, update mode
+	fresh   []uint64 // append mode: of touched, groups that the pane did not have when its windows were told
 	sel     []int32  // rows of the current batch
 	gids    []int32
 	listed  bool
@@ -460,10 +462,13 @@ func (o *paneOp) add(pn *pane, gids, sel []int32, added bool) {
 	}
 	o.reserve(pn)
 	has := pn.has
+	told := pn.touched != nil && (o.p.mode != plan.Append || o.isEmitted(pn))
 	for _, g := range gids {
 		w, bit := g>>6, uint64(1)<<(g&63)
 		if has[w]&bit == 0 {
-			has[w] |= bit
+			if has[w] |= bit; told && pn.fresh != nil {
+				pn.fresh[w] |= bit
+			}
 			pn.n++
 			o.held++
 			o.refs[g]++
@@ -472,7 +477,7 @@ func (o *paneOp) add(pn *pane, gids, sel []int32, added bool) {
 	if pn.caps != nil {
 		pn.caps.before(gids)
 	}
-	if pn.touched != nil && (o.p.mode != plan.Append || o.isEmitted(pn)) {
+	if told {
 		o.dirty = true
 		for _, g := range gids {
 			pn.touched[g>>6] |= 1 << (g & 63)
@@ -508,6 +513,9 @@ func (o *paneOp) reserve(pn *pane) {
 		if w := len(pn.has); w > len(pn.touched) {
 			pn.touched = append(pn.touched, make([]uint64, w-len(pn.touched))...)
 		}
+		if w := len(pn.touched); w > len(pn.fresh) && o.p.mode == plan.Append {
+			pn.fresh = append(pn.fresh, make([]uint64, w-len(pn.fresh))...)
+		}
 		if n > len(pn.revs) && o.p.mode != plan.Append {
 			pn.revs = append(pn.revs, make([]uint32, n-len(pn.revs))...)
 		}
@@ -534,6 +542,7 @@ func (o *paneOp) recycle(pn *pane) {
 	eachBit(pn.has, func(g int32) { clearAccs(pn.accs, g) })
 	clear(pn.has)
 	clear(pn.touched)
+	clear(pn.fresh)
 	clear(pn.revs)
 	pn.n = 0
 	o.free = append(o.free, pn)
@@ -556,7 +565,7 @@ func (o *paneOp) sweep() {
 func (o *paneOp) size() (keys, bytes int64) {
 	b := int64(o.keys.table.Bytes()) + int64(4*o.keys.table.Len()) + o.closedBytes
 	for _, pn := range o.panes { // those that wait to be used again are few, and no state
-		b += int64(bytesOf(pn.accs) + 8*len(pn.has) + 8*len(pn.touched) + 4*len(pn.revs))
+		b += int64(bytesOf(pn.accs) + 8*len(pn.has) + 8*len(pn.touched) + 8*len(pn.fresh) + 4*len(pn.revs))
 	}
 	return o.held, b
 }

@@ -261,6 +261,8 @@ func (o *paneOp) eventCell(w window.Span) column.Datum {
 // sliding windows share panes, so there the number of emitting passes stands in.
 func (o *paneOp) revision(panes []*pane, g int32) uint32 {
 	switch {
+	case o.revising && o.old && isFresh(panes, g):
+		return 1
 	case o.revising:
 		return o.sweeps + 1
 	case !o.update() && !o.complete():
@@ -272,6 +274,17 @@ func (o *paneOp) revision(panes []*pane, g int32) uint32 {
 	pn.caps.beforeOne(g)
 	pn.revs[g]++
 	return pn.revs[g]
+}
+
+// isFresh reports whether the panes of a window that was told have a group only since then.
+func isFresh(panes []*pane, g int32) bool {
+	w, bit := int(g>>6), uint64(1)<<(g&63)
+	for _, pn := range panes {
+		if w < len(pn.has) && pn.has[w]&bit != 0 && (w >= len(pn.fresh) || pn.fresh[w]&bit == 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // revise emits again what late rows changed in windows that were already
@@ -296,14 +309,16 @@ func (o *paneOp) revise() {
 				o.unpack(pn)
 			}
 			f := o.claim(w)
+			o.old = !o.isYoung(w)
 			o.emitWindow(w, panes, o.mask)
 			o.revised(w, panes, o.mask, f)
 		}
 	})
 	for _, pn := range o.panes {
 		clear(pn.touched)
+		clear(pn.fresh)
 	}
-	o.revising, o.young = false, nil
+	o.revising, o.old, o.young = false, false, nil
 }
 
 // losesRevisions reports whether a window with changes that were not told yet closes for good in this pass.

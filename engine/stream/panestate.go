@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"signalbox/engine/agg"
+	"signalbox/engine/plan"
 	"signalbox/engine/window"
 )
 
@@ -14,6 +15,7 @@ import (
 type paneCapture struct {
 	span         window.Span
 	has, touched []uint64
+	fresh        []uint64
 	packed       []byte
 	n            int // groups of packed
 	groups       *groupCapture
@@ -27,7 +29,7 @@ func (o *paneOp) capture(c *Capture) func(e *encoder) {
 	for _, pn := range o.panes {
 		x := paneCapture{span: pn.span, packed: pn.packed, n: pn.n, revs: len(pn.revs) > 0}
 		if pn.packed == nil {
-			x.has, x.touched = slices.Clone(pn.has), slices.Clone(pn.touched)
+			x.has, x.touched, x.fresh = slices.Clone(pn.has), slices.Clone(pn.touched), slices.Clone(pn.fresh)
 			x.groups = c.groups(&pn.caps, o.calls, pn.size, groupState{accs: pn.accs, revs: pn.revs})
 		}
 		panes = append(panes, x)
@@ -53,6 +55,7 @@ func (x *paneCapture) write(e *encoder, c *Capture) {
 	}
 	e.words(x.has)
 	e.words(x.touched)
+	e.words(x.fresh)
 	e.bool(x.revs)
 	x.groups.write(e, c.lock)
 }
@@ -110,6 +113,10 @@ func (o *paneOp) load(d *decoder) {
 // columnsVersion is the first version of the snapshot format that packs closed
 // windows column by column.
 const columnsVersion = 4
+
+// firstsVersion is the first version that knows which rows of a window that was
+// told are new in it.
+const firstsVersion = 5
 
 // loadPacked reads a packed pane. What an earlier version packed, or a query
 // with fewer functions, is packed anew: the bytes count against a budget that
@@ -205,6 +212,14 @@ func (o *paneOp) loadPane(d *decoder, pn *pane) {
 		pn.has = d.words()
 	}
 	pn.accs, pn.touched = o.calls.newAccs(), d.words()
+	switch {
+	case d.version >= firstsVersion:
+		if pn.fresh = d.words(); len(pn.fresh) != 0 && len(pn.fresh) != len(pn.touched) {
+			d.fail(errState)
+		}
+	case o.p.mode == plan.Append:
+		pn.fresh = make([]uint64, len(pn.touched))
+	}
 	if !d.v1 {
 		s := groupState{accs: pn.accs}
 		pn.size = loadGroups(d, o.calls, &s, d.bool(), false)

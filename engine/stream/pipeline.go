@@ -52,8 +52,7 @@ type Pipeline struct {
 	empty bool  // this pass is Spark's batch without data
 	ended bool
 
-	lagging  bool // see lags
-	stateful bool // see Stateful
+	lagging bool // see lags
 
 	clock *expr.Clock // what current_timestamp() reads, nil when the query does not ask
 
@@ -108,7 +107,12 @@ func Compile(q *plan.Query, opt Options) (*Pipeline, error) {
 		return nil, err
 	}
 	p.ops = append(p.ops, p.sink)
-	p.lagging, p.stateful = p.lags(), p.Stateful()
+	p.lagging = p.lags()
+	plan.Counted(q.Root, func(s *plan.Scan, _ plan.Node) {
+		for _, sc := range p.scans {
+			sc.counted = sc.counted || sc.node == s
+		}
+	})
 	p.slackOf()
 	p.listWindows()
 	if len(p.wms) > 0 {
@@ -166,7 +170,7 @@ func (p *Pipeline) Apply(en *Entry) (*Result, error) {
 	if p.clock != nil {
 		p.clock.Now = en.Time
 	}
-	p.res.Late, p.res.Partly, p.res.Failed = p.res.Late[:0], p.res.Partly[:0], p.res.Failed[:0]
+	p.res.Late, p.res.Partly, p.res.Revised, p.res.Failed = p.res.Late[:0], p.res.Partly[:0], p.res.Revised[:0], p.res.Failed[:0]
 	p.sink.reset()
 	p.data = false
 	if !p.lagging || hasRows(en) {
@@ -314,6 +318,19 @@ func (p *Pipeline) refuse(c *chunk, row int, reason string, err error) {
 func (p *Pipeline) late(c *chunk, row int, detail string) {
 	p.count.Late++
 	p.res.Late = append(p.res.Late, p.refused(c, row, "late", detail, nil))
+}
+
+// revised reports a row of another streaming table that is told again.
+func (p *Pipeline) revised(c *chunk, row int) {
+	p.count.Revised++
+	if !p.opt.ListPartly {
+		return
+	}
+	detail := fmt.Sprintf("revision %d of a row of %s, which counts as it was told first", c.revs[row], c.b.Schema.Name)
+	if c.deleted(row) {
+		detail = fmt.Sprintf("revision %d of a row of %s took it back; if it had counted, it still does", c.revs[row], c.b.Schema.Name)
+	}
+	p.res.Revised = append(p.res.Revised, p.refused(c, row, "revised", detail, nil))
 }
 
 func (p *Pipeline) refused(c *chunk, row int, reason, detail string, err error) Refused {

@@ -25,6 +25,8 @@ type scanOp struct {
 	low       int64   // certified low-water mark
 	agents    *Agents // behind it; the owner of the pipeline hands them in with every entry
 	slack     int64   // see slackOf
+	counted   bool    // something above adds up or remembers its rows
+	firsts    []int32
 	c         chunk
 }
 
@@ -42,7 +44,7 @@ func (o *scanOp) pushBatch(b *Batch) {
 		for row := from; row < r.To; row++ {
 			sel = append(sel, int32(row))
 		}
-		if from = r.To; !r.Same || !o.p.stateful { // news about completeness is no news to what adds up
+		if from = r.To; !r.Same || !o.counted { // news about completeness is no news to what adds up
 			o.pushRows(b, sel, r.fullness())
 		}
 	}
@@ -55,7 +57,30 @@ func (o *scanOp) pushRows(b *Batch, sel []int32, full fullness) {
 		o.c.origTime = o.c.time
 	}
 	o.p.count.RowsIn += uint64(o.c.rows())
+	if o.counted && b.Revisions != nil && !o.firstsOnly() {
+		return
+	}
 	o.next.push(&o.c)
+}
+
+// firstsOnly keeps the rows that are told for the first time. A revision would
+// be one more row to what counts them, and what it replaces could not be taken
+// back: it is listed. It reports whether rows are left.
+func (o *scanOp) firstsOnly() bool {
+	c := &o.c
+	o.firsts = none(o.firsts)
+	for i, n := 0, c.rows(); i < n; i++ {
+		if r := c.row(i); c.revs[r] > 1 || c.deleted(r) {
+			o.p.revised(c, r)
+		} else {
+			o.firsts = append(o.firsts, int32(r))
+		}
+	}
+	if len(o.firsts) < c.rows() {
+		c.sel = o.firsts
+	}
+	c.revs, c.del = nil, nil
+	return len(o.firsts) > 0
 }
 
 func (o *scanOp) save(e *encoder) { e.bool(o.certified); e.varint(o.low) }

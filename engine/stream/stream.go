@@ -27,6 +27,7 @@ type Counters struct {
 	RowsOut      uint64 // rows it emitted
 	Late         uint64 // rows whose window was closed
 	LatePartly   uint64 // rows that only some of their sliding windows could still take
+	Revised      uint64 // revisions of rows of another streaming table that had counted as they were told first
 	Finals       uint64 // rows emitted again because their window became final
 	WindowsEvict uint64 // closed windows that WindowRows pushed out of the list of windows
 	Failed       uint64 // rows on which an expression failed
@@ -78,7 +79,7 @@ type Entry struct {
 
 // Refused is a row that did not count.
 type Refused struct {
-	Reason  string // late, late_partly, expression, state_limit
+	Reason  string // late, late_partly, revised, expression, state_limit
 	Detail  string
 	Err     error // of the expression
 	Time    int64
@@ -97,6 +98,7 @@ type Result struct {
 	Runs      []Run  // what the rows can claim; nil = nothing is known
 	Late      []Refused
 	Partly    []Refused // rows that counted, but not in all their windows; only with ListPartly
+	Revised   []Refused // revisions of rows that count as they were told first; only with ListPartly
 	Failed    []Refused
 }
 
@@ -112,7 +114,7 @@ type Options struct {
 	ReviseEvery    int64
 	FinalRows      int  // rows emitted again in one entry because their windows became final
 	WindowRows     int  // closed windows kept for the list of windows
-	ListPartly     bool // report rows that are late for some of their windows
+	ListPartly     bool // report rows that are late for some of their windows, and revisions that do not count
 	// Static evaluates a sub-plan that reads no stream; StaticVersion changes when its rows do.
 	Static        func(n plan.Node) (*column.Batch, error)
 	StaticVersion func(n plan.Node) uint64

@@ -64,6 +64,11 @@ func (o *paneOp) change(pn *pane, gids []int32) {
 	}
 }
 
+// isYoung reports whether a sliding window was told while its panes held changes that others had not told.
+func (o *paneOp) isYoung(w window.Span) bool {
+	return slices.ContainsFunc(o.young, func(y youngWindow) bool { return y.span == w })
+}
+
 // changed sets mask to the rows of a window that changed since they were told.
 func (o *paneOp) changed(w window.Span, panes []*pane, mask []uint64) []uint64 {
 	mask = mask[:0]

@@ -204,7 +204,7 @@ func copyBatch(b *column.Batch) *column.Batch {
 func (r *run) catalog() catalog {
 	cat := catalog{}
 	for _, t := range r.eng.Tables() {
-		cat[strings.ToLower(t.Name)] = plan.Relation{Schema: t.Schema, Stream: t.Kind != engine.KindStatic}
+		cat[strings.ToLower(t.Name)] = plan.Relation{Schema: t.Schema, Stream: t.Kind != engine.KindStatic, Told: t.Told}
 	}
 	return cat
 }
