@@ -82,14 +82,14 @@ func TestFirstTellingsHaveRevisionOne(t *testing.T) {
 		for seed := range int64(6) {
 			r := rand.New(rand.NewSource(seed))
 			opt := engine.DefaultOptions()
-			opt.ReviseEvery = 3 * second
+			opt.ReviseEvery = int64(2+seed%3*10) * second
 			e := newEngine(t, opt, fmt.Sprintf(`CREATE STREAMING TABLE q OPTIONS (allowed_lateness '90 seconds') AS SELECT window.start AS start, bus, count(*) AS n
 				FROM STREAM bus WATERMARK time DELAY OF INTERVAL 10 SECONDS GROUP BY window(time, %s), bus`, w.window),
 				`CREATE STREAMING TABLE up OPTIONS (mode 'update') AS SELECT count(*) AS rows FROM STREAM q`)
 			told, firstLate, unmarked, rows := map[engine.RowID]bool{}, 0, 0, randomRows(r, 1500, 1_700_000_000*second)
 			windows, ones := map[string]bool{}, uint64(0)
 			for i := range rows {
-				if r.Intn(25) == 0 {
+				if r.Intn(8) == 0 {
 					rows[i].t -= r.Int63n(90) * second
 				}
 			}

@@ -82,7 +82,7 @@ type run struct {
 	index          uint64
 	clock          int64
 	refused        map[string]int64
-	late           int64
+	late, revised  int64
 	reported       int
 	static         map[string]*column.Batch
 }
@@ -243,6 +243,9 @@ func (r *run) summary() {
 	}
 	if r.late > 0 {
 		fmt.Fprintf(r.stderr, "%d rows were late: their window had closed. A longer WATERMARK … DELAY keeps more\n", r.late)
+	}
+	if r.revised > 0 {
+		fmt.Fprintf(r.stderr, "%d revisions of rows of a table do not count in the tables over it: there each row counts as it was told first\n", r.revised)
 	}
 	for _, reason := range sortedKeys(r.refused) {
 		fmt.Fprintf(r.stderr, "%d rows were rejected: %s\n", r.refused[reason], reason)

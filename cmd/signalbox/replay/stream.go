@@ -68,6 +68,7 @@ func (r *run) apply(batches []*column.Batch, end bool, target string, out *sink)
 
 func (r *run) account(res *engine.Output) {
 	r.late += int64(len(res.Late))
+	r.revised += int64(len(res.Revised))
 	for i := range res.Rejected {
 		x := &res.Rejected[i]
 		r.refused[x.Reason]++
