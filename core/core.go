@@ -84,15 +84,21 @@ func New(cfg Config, opts Options) (*Node, error) {
 	return &Node{cfg: cfg, opts: opts, peers: peers, tls: sec, started: make(chan struct{})}, nil
 }
 
-// lateness is the allowed_lateness of a table that says none and may have one: a
-// depot that was without a network for a day still corrects its windows. It is
-// no key of the configuration, because all nodes must agree on it.
-const lateness = 24 * time.Hour
+// DefaultLateness is the allowed_lateness of a table that says none and may have
+// one: a depot that was without a network for a day still corrects its windows.
+// It is no key of the configuration, because all nodes must agree on it.
+const DefaultLateness = 24 * time.Hour
+
+// EngineOptions are those of the engine of every node, but for what its configuration says.
+func EngineOptions() engine.Options {
+	o := engine.DefaultOptions()
+	o.DefaultLateness = DefaultLateness.Microseconds()
+	return o
+}
 
 func (c *Config) engineOptions() engine.Options {
-	o := engine.DefaultOptions()
+	o := EngineOptions()
 	o.MaxKeys = c.MaxKeys
-	o.DefaultLateness = lateness.Microseconds()
 	return o
 }
 

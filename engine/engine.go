@@ -127,7 +127,7 @@ const (
 	DefaultMaxKeys        = 4 << 20
 	DefaultMaxClosedBytes = 256 << 20
 	DefaultReviseEvery    = 10 * 1_000_000
-	DefaultFinalRows      = 50_000
+	DefaultFinalRows      = 10_000
 	DefaultWindowRows     = 1000
 	DefaultMaxAlertAge    = 60 * 1_000_000
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"signalbox/core"
 	"signalbox/core/catalog"
 	"signalbox/engine"
 	"signalbox/engine/alert"
@@ -27,7 +28,7 @@ func checkCommand() *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			found := 0
-			k := &checking{eng: engine.New(engine.DefaultOptions()), errors: c.ErrOrStderr()}
+			k := &checking{eng: engine.New(core.EngineOptions()), errors: c.ErrOrStderr()}
 			for _, name := range args {
 				n, err := k.file(name)
 				if err != nil {
@@ -58,7 +59,7 @@ func printVerdicts(w io.Writer, running, files []string) error {
 	if len(running) == 0 {
 		return nil
 	}
-	eng := engine.New(engine.DefaultOptions())
+	eng := engine.New(core.EngineOptions())
 	for _, name := range running {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -204,7 +205,7 @@ func explainCommand() *cobra.Command {
 		Short: "Show plan, time column, watermark, state and every default of each query",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			eng := engine.New(engine.DefaultOptions())
+			eng := engine.New(core.EngineOptions())
 			for _, name := range args {
 				if kind, err := catalog.KindOf(name); err == nil && kind == catalog.Rules {
 					return fmt.Errorf("%s: explain shows the queries of SQL files; rule files are checked with signalbox check", name)
@@ -276,17 +277,18 @@ func orNone(names []string, none string) string {
 
 // printLimits shows every bound of the engine with its default.
 func printLimits(w io.Writer) {
-	o := engine.DefaultOptions()
+	o := core.EngineOptions()
 	fmt.Fprintf(w, `limits of every query (defaults)
   max_state_bytes   %-10d  beyond it rows with a new key go to $rejected{state_limit}
   max_keys          %-10d  likewise
   result_rows       %-10d  latest rows kept per streaming table for queries; the oldest leave, counted
   ring_rows         %-10d  rows kept in each $late and $rejected; the oldest leave, counted
+  allowed_lateness  %-10s  of a table that says none, where the query allows one; 0 in replay
   max_closed_bytes  %-10d  closed windows kept for allowed_lateness; the oldest leave, counted
   future_limit      %-10s  a reading later than its receipt by more is rejected and moves no watermark
   max_alert_age     %-10s  an older reading never fires or resolves an alert now
   revise_every      %-10s  at most one revision per key and closed window in this time
-`, o.MaxStateBytes, o.MaxKeys, o.ResultRows, o.RingRows, o.MaxClosedBytes, seconds(o.FutureLimit), seconds(o.MaxAlertAge), seconds(o.ReviseEvery))
+`, o.MaxStateBytes, o.MaxKeys, o.ResultRows, o.RingRows, seconds(o.DefaultLateness), o.MaxClosedBytes, seconds(o.FutureLimit), seconds(o.MaxAlertAge), seconds(o.ReviseEvery))
 }
 
 // seconds writes microseconds.

@@ -33,7 +33,7 @@ func explainOptions(b *strings.Builder, q *Query, o Options) {
 	fmt.Fprintf(b, "  event time        %s\n", eventTimeText(q.Root))
 	fmt.Fprintf(b, "  watermark         %s\n", watermarkText(q.Root, o))
 	fmt.Fprintf(b, "  state_ttl         %s\n", orDefault(o.StateTTL, "none (default: a key is kept for ever; set it for a last value per key)"))
-	fmt.Fprintf(b, "  allowed_lateness  %s\n", orDefault(o.AllowedLateness, "0 (windows close for good at first emission)"))
+	fmt.Fprintf(b, "  allowed_lateness  %s\n", latenessText(o.AllowedLateness))
 	noted := map[string]bool{}
 	Counted(q.Root, func(s *Scan, _ Node) {
 		if s.Told == Revised && !noted[s.Table] {
@@ -42,6 +42,13 @@ func explainOptions(b *strings.Builder, q *Query, o Options) {
 		}
 	})
 	b.WriteString("plan\n")
+}
+
+func latenessText(us int64) string {
+	if us == 0 {
+		return "0 (windows close for good at first emission)"
+	}
+	return micros(us) + " (late readings revise a closed window for so long; 0 in replay unless it is set)"
 }
 
 func orDefault(us int64, text string) string {
@@ -53,17 +60,20 @@ func orDefault(us int64, text string) string {
 
 // micros writes a length of time.
 func micros(us int64) string {
-	switch {
-	case us%86_400_000_000 == 0 && us != 0:
-		return fmt.Sprintf("%d days", us/86_400_000_000)
-	case us%3_600_000_000 == 0 && us != 0:
-		return fmt.Sprintf("%d hours", us/3_600_000_000)
-	case us%60_000_000 == 0 && us != 0:
-		return fmt.Sprintf("%d minutes", us/60_000_000)
-	case us%1_000_000 == 0:
-		return fmt.Sprintf("%d seconds", us/1_000_000)
+	n, unit := us, "microsecond"
+	for _, u := range []struct {
+		us   int64
+		name string
+	}{{86_400_000_000, "day"}, {3_600_000_000, "hour"}, {60_000_000, "minute"}, {1_000_000, "second"}} {
+		if us%u.us == 0 && (us != 0 || u.name == "second") {
+			n, unit = us/u.us, u.name
+			break
+		}
 	}
-	return fmt.Sprintf("%d microseconds", us)
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
 }
 
 func columnNames(n Node) string {

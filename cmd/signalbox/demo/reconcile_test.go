@@ -54,10 +54,11 @@ func TestReconcileCatches(t *testing.T) {
 		{"one refused", api.Readings{Applied: 9, Rejected: 1}, map[string]int{"a": 6, "b": 4}, "rejected 1", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			var out strings.Builder
 			w := &world{opt: Options{Out: &out}, core: client.New(cluster(t, c.counted, c.perBus).URL),
 				sent: tally{messages: 10, readings: 10, perBus: map[string]int64{"a": 6, "b": 4}}}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // readings that never come are waited for
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // readings that never come are waited for so long
 			defer cancel()
 			if err := w.reconcile(ctx); (err == nil) != c.good {
 				t.Errorf("error %v, want none: %v", err, c.good)
