@@ -241,3 +241,46 @@ func TestACertifiedWatermarkAloneTellsNoSumAgain(t *testing.T) {
 	}
 	wantClaims(t, apply(t, e, certify(busInput(7, 8*second, busRow{t: base + 60*second, bus: "a"}), base+30*second, 1)), "q: 2 r2 1/1")
 }
+
+// A sliding window that lost a pane to the byte budget is not told again as final: its rows would lack what was in the pane.
+func TestAWindowThatWasGivenUpIsNotToldAgain(t *testing.T) {
+	opt := engine.DefaultOptions()
+	opt.MaxClosedBytes = 700
+	e := newEngine(t, opt, `CREATE STREAMING TABLE q OPTIONS (allowed_lateness '30 minutes') AS SELECT window.start AS s, bus, count(*) AS n
+		FROM STREAM bus WATERMARK time DELAY OF INTERVAL 10 SECONDS GROUP BY window(time, '2 minutes', '1 minute'), bus`)
+	base := 1_700_000_040 * second
+	var rows []busRow
+	for m := range int64(10) {
+		rows = append(rows, busRow{t: base + m*60*second, bus: "a"}, busRow{t: base + m*60*second + 1, bus: "a"})
+	}
+	x := engine.Behind{Agent: "x", Reason: "backlog", Low: base - second}
+	apply(t, e, certify(busInput(1, second, rows...), base, 2, x))
+	told := map[engine.RowID]string{}
+	for _, c := range apply(t, e, certify(busInput(2, 2*second), base+900*second, 2, x)).Changes {
+		for i, id := range c.IDs {
+			told[id] = rowText(c.Rows, i)
+		}
+	}
+	if e.Counters().ClosedEvict == 0 || len(told) != 11 {
+		t.Fatalf("%d windows, %d given up", len(told), e.Counters().ClosedEvict)
+	}
+	finals := 0
+	for i := uint64(3); i < 6; i++ {
+		for _, c := range apply(t, e, certify(busInput(i, int64(i)*20*second), base+900*second, 2)).Changes {
+			for k, id := range c.IDs {
+				if finals++; told[id] != rowText(c.Rows, k) {
+					t.Errorf("%s became %s without a reading", told[id], rowText(c.Rows, k))
+				}
+			}
+		}
+		e = throughSnapshot(t, e, opt)
+	}
+	if finals == 0 || finals == len(told) || e.Counters().Incomplete == 0 {
+		t.Fatalf("%d of %d rows are final, %d windows are not", finals, len(told), e.Counters().Incomplete)
+	}
+	for _, w := range windowsOf(t, e, "q")[:1] {
+		if !strings.HasPrefix(w, "emitted,") {
+			t.Fatal(w)
+		}
+	}
+}

@@ -43,6 +43,7 @@ func (o *paneOp) enforceClosed() {
 	}
 	if drop > 0 {
 		o.panes = append(o.panes[:0], o.panes[drop:]...)
+		o.nextUntold = o.earliestUntold()
 		o.sweep()
 	}
 }

@@ -213,7 +213,7 @@ func (o *paneOp) tellFinal() {
 	closing, budget, started := o.dropMark(o.m.evict), o.p.opt.FinalRows, false
 	for i := 0; i < len(o.told) && o.told[i].span.End <= end; i++ {
 		r := &o.told[i]
-		if !r.untold {
+		if !o.tellable(r) {
 			continue
 		}
 		if r.span.End > closing && (!o.telling || budget <= 0) {
@@ -336,12 +336,16 @@ func (o *paneOp) panesOf(w window.Span) []*pane {
 
 func (o *paneOp) earliestUntold() int64 {
 	for i := range o.told {
-		if o.told[i].untold {
+		if o.tellable(&o.told[i]) {
 			return o.told[i].span.End
 		}
 	}
 	return never
 }
+
+// tellable reports whether a window has rows to tell anew. Of one that was given up for the byte budget panes are
+// gone: its rows, told again, would lack what was in them, so they never say that they are final.
+func (o *paneOp) tellable(r *toldWindow) bool { return r.untold && r.span.End > o.gaveUp }
 
 // forget moves the windows that end at or before mark to the list of those that are closed.
 func (o *paneOp) forget(mark int64) {
