@@ -57,6 +57,7 @@ type Mux struct {
 	refused   atomic.Uint64
 	open      atomic.Int64 // HTTP connections
 	maxOpen   int64
+	stall     time.Duration // see StallTimeout
 	done      chan struct{}
 	once      sync.Once
 }
@@ -72,7 +73,7 @@ type TLS struct {
 
 // NewMux starts to route connections of l. advertise is the address under which peers reach this node.
 func NewMux(l net.Listener, advertise string, sec TLS) *Mux {
-	m := &Mux{listener: l, advertise: advertise, groups: map[uint32]*queue{}, maxOpen: MaxConnections, done: make(chan struct{})}
+	m := &Mux{listener: l, advertise: advertise, groups: map[uint32]*queue{}, maxOpen: MaxConnections, stall: StallTimeout, done: make(chan struct{})}
 	if sec.Server != nil {
 		m.server, m.nodes = sec.Server.Clone(), sec.Nodes
 		m.server.NextProtos = []string{peerProtocol, httpProtocol}
@@ -221,7 +222,7 @@ func (m *Mux) pushPeer(c net.Conn, p [preambleLen]byte) bool {
 		if q == nil || q.isClosed() {
 			return false
 		}
-		q.push(c)
+		q.push(&steadyConn{Conn: c, stall: m.stall})
 		return true
 	}
 	return false
