@@ -43,13 +43,14 @@ func Names(s *column.Schema) []string {
 
 // Escape keeps a user's name away from the names that sinks use themselves.
 func Escape(name string) string {
-	switch {
-	case name == "":
+	if name == "" {
 		return "_empty"
-	case name[0] == '_':
-		return "_" + name
 	}
-	return strings.ReplaceAll(name, "\x00", "_")
+	outside := strings.ReplaceAll(name, "\x00", "_")
+	if name[0] == '_' || name[0] == 0 {
+		return "_" + outside
+	}
+	return outside
 }
 
 // Check reports a batch whose parts do not fit together. Such a batch is a bug

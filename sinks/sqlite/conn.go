@@ -57,8 +57,9 @@ func openConn(path string, busy time.Duration) (*conn, error) {
 	})
 	if err == nil {
 		// The cache: the pages that a large transaction touches fit, or it writes them out and reads them back.
+		// Tables are renamed without a look at views: those are the users', may be broken, and ask for a name.
 		err = c.exec(fmt.Sprintf(`PRAGMA busy_timeout = %d; PRAGMA page_size = %d; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -%d`, busy.Milliseconds(), pageBytes, checkpointPages, cacheKiB))
+PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -%d; PRAGMA legacy_alter_table = ON`, busy.Milliseconds(), pageBytes, checkpointPages, cacheKiB))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("sqlite: open %s: %w", path, err), c.close())

@@ -49,7 +49,7 @@ type Options struct {
 	Path        string        // the database file; its folder is created
 	Retention   time.Duration // rows whose time column is older than the log by more than this are deleted; default 30 days, negative = keep for ever
 	PruneEvery  time.Duration // how much log time passes between two looks for old rows; default 1 minute
-	PruneRows   int           // at most this many old rows per table leave in one Write; default 2000
+	PruneRows   int           // at most this many old rows per table leave in one Write, twice as many in each that finds more left; default 2000
 	BusyTimeout time.Duration // how long to wait for another program's lock; default 5 s
 }
 
@@ -89,9 +89,11 @@ type Sink struct {
 	tables map[string]*table // by outside name, lower case
 	plans  map[planKey]*plan // bounded by maxStatements
 	upTo   uint64
-	known  bool // upTo was read from the database
-	closed bool // Close was called
-	pruned int64
+	known  bool  // upTo was read from the database
+	closed bool  // Close was called
+	pruned int64 // log time of the last look that found nothing more
+	room   int   // rows that may leave each table in the next Write
+	relaid bool  // this write has copied a table
 	stats  Stats
 }
 
@@ -120,7 +122,7 @@ func (s *Sink) open() error {
 		return err
 	}
 	s.conn, s.tables = c, map[string]*table{}
-	s.known, s.pruned = false, 0
+	s.known, s.pruned, s.room = false, 0, s.opt.PruneRows
 	if err := s.createMeta(); err != nil {
 		return errors.Join(fmt.Errorf("sqlite: %s: %w", s.opt.Path, err), s.close())
 	}

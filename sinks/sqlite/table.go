@@ -49,6 +49,29 @@ type table struct {
 	columns map[string]string // outside column name -> engine type, as text
 }
 
+// column returns the type of a column. SQLite takes the letters A to Z in either case for the same name.
+func (t *table) column(name string) (string, bool) {
+	if was, ok := t.columns[name]; ok {
+		return was, true
+	}
+	for n, was := range t.columns {
+		if asciiLower(n) == asciiLower(name) { // at most one: they are columns of one table
+			return was, true
+		}
+	}
+	return "", false
+}
+
+func asciiLower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
 // key is the primary key as SQL.
 func (t *table) key() string {
 	if t.layout == byTime {
@@ -61,7 +84,7 @@ func (t *table) key() string {
 func outside(name string) string {
 	switch lower := strings.ToLower(name); {
 	case strings.HasPrefix(lower, "sqlite_"), lower == "alerts", lower == "alerts_history":
-		return "_" + name
+		return "_" + row.Escape(name)
 	}
 	return row.Escape(name)
 }
@@ -151,7 +174,7 @@ func (s *Sink) prepareTable(t *sinks.Table) error {
 
 func (t *table) conflicts(want *sinks.Table) bool {
 	for i, name := range row.Names(want.Schema) {
-		if was, ok := t.columns[name]; ok && was != want.Schema.Fields[i].Type.String() {
+		if was, ok := t.column(name); ok && was != want.Schema.Fields[i].Type.String() {
 			return true
 		}
 	}
@@ -231,6 +254,7 @@ func (s *Sink) orderByID(t *table) error {
 		return err
 	}
 	s.forgetPlans()
+	s.relaid = true
 	list := strings.Join(append([]string{row.ID, row.Revision, row.Index, row.Complete, row.Expected}, names...), ", ")
 	t.layout = byID
 	const copyName = "_signalbox_copy"
@@ -260,7 +284,7 @@ func (s *Sink) extendTable(have *table, t *sinks.Table) error {
 	names := row.Names(t.Schema)
 	changed := false
 	for i, f := range t.Schema.Fields {
-		if _, ok := have.columns[names[i]]; ok {
+		if _, ok := have.column(names[i]); ok {
 			continue
 		}
 		if err := s.conn.exec(fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", quote(have.name), quote(names[i]), declared(f.Type))); err != nil {

@@ -19,7 +19,8 @@ func (s *Sink) Write(ctx context.Context, batches []sinks.Batch, upTo uint64) er
 	if err := s.ready(); err != nil {
 		return err
 	}
-	if upTo <= s.upTo {
+	// The first half of an entry of which a row was refused comes with the position before the entry.
+	if upTo <= s.upTo && !slices.ContainsFunc(batches, func(b sinks.Batch) bool { return b.Index > s.upTo }) {
 		s.stats.Repeated += uint64(len(batches))
 		return nil
 	}
@@ -31,7 +32,7 @@ func (s *Sink) Write(ctx context.Context, batches []sinks.Batch, upTo uint64) er
 	if err != nil {
 		return fmt.Errorf("sqlite: write up to index %d: %w", upTo, permanent(err))
 	}
-	s.upTo = upTo
+	s.upTo = max(s.upTo, upTo)
 	s.stats.Rows += done.Rows
 	s.stats.Alerts += done.Alerts
 	s.stats.Repeated += done.Repeated
@@ -41,6 +42,7 @@ func (s *Sink) Write(ctx context.Context, batches []sinks.Batch, upTo uint64) er
 
 func (s *Sink) writeAll(ctx context.Context, batches []sinks.Batch, upTo uint64, done *Stats) error {
 	var now int64
+	s.relaid = false
 	var tables []string // in order of appearance
 	rows := map[string][]*sinks.Batch{}
 	if s.conn.feed != nil {
@@ -74,11 +76,19 @@ func (s *Sink) writeAll(ctx context.Context, batches []sinks.Batch, upTo uint64,
 	if err := s.prune(now, done); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := s.outOfTime(ctx); err != nil {
 		return err
 	}
 	return s.conn.do(`INSERT INTO _signalbox_cursor (id, up_to, time) VALUES (1, ?, ?)
-ON CONFLICT (id) DO UPDATE SET up_to = excluded.up_to, time = max(time, excluded.time)`, int64(upTo), now)
+ON CONFLICT (id) DO UPDATE SET up_to = max(up_to, excluded.up_to), time = max(time, excluded.time)`, int64(upTo), now)
+}
+
+// outOfTime ends a write whose time is over, but none that has copied a table: it would take as long the next time, and never end.
+func (s *Sink) outOfTime(ctx context.Context) error {
+	if s.relaid {
+		return nil
+	}
+	return ctx.Err()
 }
 
 // ready makes sure that the database is open and the cursor known. A sink whose
@@ -220,7 +230,7 @@ func (p *plan) texts(names []string) {
 func (s *Sink) writeTable(ctx context.Context, batches []*sinks.Batch) error {
 	var last *plan
 	for _, b := range batches {
-		if err := ctx.Err(); err != nil {
+		if err := s.outOfTime(ctx); err != nil {
 			return err
 		}
 		if err := row.Check(b); err != nil {
