@@ -63,7 +63,8 @@ type paneOp struct {
 	listed        bool // these windows are those of the query
 	finals        bool // windows that become final are told once more
 	told          []toldWindow
-	old           bool // the window that is revised was told before its panes changed
+	old           bool     // the window that is revised was told before its panes changed
+	had           []uint64 // rows that the young window that is revised has told
 	young         []youngWindow
 	touched       []uint64
 	nextUntold    int64 // end of the first window of told with rows that say that agents were missing

@@ -261,7 +261,7 @@ func (o *paneOp) eventCell(w window.Span) column.Datum {
 // sliding windows share panes, so there the number of emitting passes stands in.
 func (o *paneOp) revision(panes []*pane, g int32) uint32 {
 	switch {
-	case o.revising && o.old && isFresh(panes, g):
+	case o.revising && o.isNew(panes, g):
 		return 1
 	case o.revising:
 		return o.sweeps + 1
@@ -309,7 +309,11 @@ func (o *paneOp) revise() {
 				o.unpack(pn)
 			}
 			f := o.claim(w)
-			o.old = !o.isYoung(w)
+			if y := o.youngOf(w); y != nil {
+				o.old, o.had = false, y.had
+			} else {
+				o.old, o.had = true, nil
+			}
 			o.emitWindow(w, panes, o.mask)
 			o.revised(w, panes, o.mask, f)
 		}
@@ -318,7 +322,7 @@ func (o *paneOp) revise() {
 		clear(pn.touched)
 		clear(pn.fresh)
 	}
-	o.revising, o.old, o.young = false, false, nil
+	o.revising, o.old, o.had, o.young = false, false, nil, nil
 }
 
 // losesRevisions reports whether a window with changes that were not told yet closes for good in this pass.

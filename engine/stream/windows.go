@@ -45,6 +45,7 @@ type toldWindow struct {
 // had changes that wait for a revision: those it has told already.
 type youngWindow struct {
 	span    window.Span
+	had     []uint64 // rows that it told then; nil = not known
 	changed []uint64 // rows that changed since
 }
 
@@ -64,9 +65,22 @@ func (o *paneOp) change(pn *pane, gids []int32) {
 	}
 }
 
-// isYoung reports whether a sliding window was told while its panes held changes that others had not told.
-func (o *paneOp) isYoung(w window.Span) bool {
-	return slices.ContainsFunc(o.young, func(y youngWindow) bool { return y.span == w })
+// youngOf finds a sliding window that was told while its panes held changes that others had not told, or nil.
+func (o *paneOp) youngOf(w window.Span) *youngWindow {
+	if i := slices.IndexFunc(o.young, func(y youngWindow) bool { return y.span == w }); i >= 0 {
+		return &o.young[i]
+	}
+	return nil
+}
+
+// isNew reports whether a row of a window that is revised was not told before: in a young window it is new when
+// it was not told then, in others when none of their panes had it.
+func (o *paneOp) isNew(panes []*pane, g int32) bool {
+	if o.old {
+		return isFresh(panes, g)
+	}
+	w := int(g >> 6)
+	return len(o.had) > 0 && (w >= len(o.had) || o.had[w]&(1<<(g&63)) == 0)
 }
 
 // changed sets mask to the rows of a window that changed since they were told.
@@ -136,14 +150,14 @@ func (o *paneOp) note(w window.Span) *toldWindow {
 	return &o.told[i]
 }
 
-// first notes that all rows of a window were told for the first time.
+// first notes that all rows of a window were told for the first time, just now: they are in union.
 func (o *paneOp) first(w window.Span, f fullness) {
 	if o.finals && f.known && !f.final() {
 		o.note(w).untold = true
 		o.nextUntold = min(o.nextUntold, w.End)
 	}
 	if o.panes2 && o.dirty && o.p.opt.Table.AllowedLateness > 0 {
-		o.young = append(o.young, youngWindow{span: w})
+		o.young = append(o.young, youngWindow{span: w, had: slices.Clone(o.union)})
 	}
 }
 
@@ -475,6 +489,7 @@ func (o *paneOp) saveWindows(e *encoder) {
 		e.varint(o.young[i].span.Start)
 		e.varint(o.young[i].span.End)
 		e.words(o.young[i].changed)
+		e.words(o.young[i].had)
 	}
 	e.int(len(o.closedWindows))
 	for i := range o.closedWindows {
@@ -503,7 +518,11 @@ func (o *paneOp) loadWindows(d *decoder) {
 		o.told = append(o.told, r)
 	}
 	for n := d.int(); n > 0 && d.err == nil; n-- {
-		o.young = append(o.young, youngWindow{window.Span{Start: d.varint(), End: d.varint()}, d.words()})
+		y := youngWindow{span: window.Span{Start: d.varint(), End: d.varint()}, changed: d.words()}
+		if d.version >= firstsVersion {
+			y.had = d.words()
+		}
+		o.young = append(o.young, y)
 	}
 	for n := d.int(); n > 0 && d.err == nil; n-- {
 		var x WindowInfo
