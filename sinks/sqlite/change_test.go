@@ -251,3 +251,103 @@ func TestInstallUnderAReader(t *testing.T) {
 		t.Errorf("%d rows, want 3", n)
 	}
 }
+
+// renamedTime is counterTable made anew with its time under another name, or without.
+func renamedTime(name string) sinks.Table {
+	t := counterTable()
+	t.Key, t.Time = []string{name}, name
+	t.Schema = &column.Schema{Name: "counts", Fields: []column.Field{{Name: name, Type: column.Of(column.Timestamp)}, t.Schema.Fields[1]}}
+	return t
+}
+
+// TestTimeUnderAnotherName: rows leave after their time, under whatever name the time came.
+func TestTimeUnderAnotherName(t *testing.T) {
+	without := counterTable()
+	without.Key, without.Time = []string{"n"}, ""
+	without.Schema = &column.Schema{Name: "counts", Fields: without.Schema.Fields[1:]}
+	for name, first := range map[string]sinks.Table{"another": counterTable(), "none": without} {
+		t.Run(name, func(t *testing.T) {
+			s := openTest(t, Options{Path: filepath.Join(t.TempDir(), "r.db"), Retention: time.Hour})
+			b := counterBatch(counterTable(), 1, 1)
+			b.Table = first
+			if name == "none" {
+				b.Rows = column.NewBatch(first.Schema, 1)
+				b.Rows.AppendRow(column.I64(1))
+			}
+			if err := s.Write(t.Context(), []sinks.Batch{b}, 1); err != nil {
+				t.Fatal(err)
+			}
+			table := renamedTime("ws")
+			for range 2 {
+				if err := s.Prepare(t.Context(), []sinks.Table{table}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Write(t.Context(), []sinks.Batch{counterBatch(table, 2, 2)}, 2); err != nil {
+				t.Fatal(err)
+			}
+			if n := count(t, s, `SELECT count(*) FROM counts WHERE n = 2`); n != 1 {
+				t.Fatalf("%d rows of the new definition", n)
+			}
+			if err := s.Write(t.Context(), []sinks.Batch{counterBatch(table, 3, 100)}, 3); err != nil {
+				t.Fatal(err)
+			}
+			if n := count(t, s, `SELECT count(*) FROM counts WHERE n IN (2, 100)`); n != 1 {
+				t.Errorf("%d rows, want the one of the last hour", n)
+			}
+			if name == "another" {
+				if n := count(t, s, `SELECT count(*) FROM "counts$1"`); n != 0 {
+					t.Errorf("%d rows that were set aside did not age out", n)
+				}
+			}
+		})
+	}
+}
+
+// TestReaderForAWhile: somebody reads one state for long; writes go on, and the log is small again when he has finished.
+func TestReaderForAWhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	s := openTest(t, Options{Path: path, BusyTimeout: 20 * time.Millisecond})
+	write := func(index uint64) {
+		b := counterBatch(counterTable(), index, int64(index))
+		b.Rows.Cols[1].I64[0] = 1
+		if err := s.Write(t.Context(), []sinks.Batch{b}, index); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	reader, err := openConn(path, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.close()
+	if err := reader.exec("BEGIN"); err != nil {
+		t.Fatal(err)
+	}
+	for index := uint64(2); index < 700; index++ {
+		if n, err := reader.number("SELECT count(*) FROM counts"); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		write(index)
+	}
+	size := func() int64 {
+		st, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Size()
+	}
+	during := size()
+	if err := reader.exec("COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	for index := uint64(700); index < 1400; index++ {
+		write(index)
+	}
+	if size() > max(during+1<<20, 64<<20) {
+		t.Errorf("the log grew to %d bytes, and to %d after the reader had gone", during, size())
+	}
+	if n := count(t, s, `SELECT count(*) FROM counts`); n != 1399 {
+		t.Errorf("%d rows, want 1399", n)
+	}
+}

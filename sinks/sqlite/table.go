@@ -145,7 +145,7 @@ ON CONFLICT (name) DO UPDATE SET time_column = excluded.time_column, columns = e
 		t.name, t.time, string(columns), string(t.layout))
 }
 
-// Prepare creates missing tables and columns. A column whose type changed sets
+// Prepare creates missing tables and columns. A column whose type changed, or another time column, sets
 // the old table aside under the name table$1, table$2 and so on, with all its rows.
 func (s *Sink) Prepare(_ context.Context, tables []sinks.Table) error {
 	s.mu.Lock()
@@ -173,7 +173,14 @@ func (s *Sink) prepareTable(t *sinks.Table) error {
 }
 
 func (t *table) conflicts(want *sinks.Table) bool {
-	for i, name := range row.Names(want.Schema) {
+	if want.Schema == nil {
+		return false // said elsewhere
+	}
+	names := row.Names(want.Schema)
+	if now := timeColumn(want, names); t.time != "" && now != "" && asciiLower(now) != asciiLower(t.time) {
+		return true // retention looks at one column
+	}
+	for i, name := range names {
 		if was, ok := t.column(name); ok && was != want.Schema.Fields[i].Type.String() {
 			return true
 		}
@@ -292,6 +299,12 @@ func (s *Sink) extendTable(have *table, t *sinks.Table) error {
 		}
 		have.columns[names[i]] = f.Type.String()
 		changed = true
+	}
+	if now := timeColumn(t, names); have.time == "" && now != "" {
+		have.time, changed = now, true
+		if err := s.createTimeIndex(have); err != nil {
+			return err
+		}
 	}
 	if !changed {
 		return nil
