@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +20,13 @@ type ownPlace struct {
 	*sink
 	copyAt uint64
 	past   bool // the copy is refused
+
+	installedAt, lastPrepare int // number of copies, in all and before the last Prepare
+}
+
+func (s *ownPlace) Prepare(context.Context, []sinks.Table) error {
+	s.lastPrepare = s.installedAt
+	return nil
 }
 
 func (s *ownPlace) Cursor(context.Context) (uint64, bool, error) { return s.upTo, true, nil }
@@ -31,6 +40,7 @@ func (s *ownPlace) Install(context.Context, string) (uint64, error) {
 		return 0, errors.New("the copy is older than what is here")
 	}
 	s.upTo = s.copyAt
+	s.installedAt++
 	return s.copyAt, nil
 }
 
@@ -45,6 +55,7 @@ func TestALeaderThatLostItsDatabaseIsFilledToo(t *testing.T) {
 	}{{"copied", false, false, 6, 0}, {"nobody has one", true, false, 8, 1}, {"only an older one", false, true, 8, 1}} {
 		t.Run(c.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
 				s := &ownPlace{sink: newSink("db", sinks.EveryNode), copyAt: 7, past: c.past}
 				ob, err := outbox.New(outbox.Options{SegmentBytes: 1})
 				if err != nil {
@@ -59,7 +70,8 @@ func TestALeaderThatLostItsDatabaseIsFilledToo(t *testing.T) {
 						if c.fails {
 							return "", errors.New("no other node answers")
 						}
-						return "copy", nil
+						path := filepath.Join(dir, "copy")
+						return path, os.WriteFile(path, nil, 0o600)
 					}})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan struct{})
@@ -67,6 +79,12 @@ func TestALeaderThatLostItsDatabaseIsFilledToo(t *testing.T) {
 				defer func() { cancel(); <-done }()
 				time.Sleep(time.Minute)
 				synctest.Wait()
+				if s.lastPrepare != s.installedAt {
+					t.Error("the tables of the copy were not looked at")
+				}
+				if _, err := os.Stat(filepath.Join(dir, "copy")); err == nil && c.past {
+					t.Error("a copy that was refused is still there")
+				}
 				st := d.Status()[0]
 				if len(s.rows) != c.rows || st.Skipped != c.skipped || s.upTo != 10 {
 					t.Errorf("%d rows written, want %d; skipped %d, want %d; up to %d", len(s.rows), c.rows, st.Skipped, c.skipped, s.upTo)

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -490,7 +491,9 @@ func (w *worker) install(ctx context.Context, c Copier) (upTo uint64, err error)
 	if err != nil {
 		return 0, fmt.Errorf("copy from another node: %w", err)
 	}
+	w.prepared = -1 // for the tables as they are in the copy
 	if upTo, err = c.Install(ctx, path); err != nil {
+		_ = os.Remove(path) // as large as the database, and another comes with the next attempt
 		return 0, fmt.Errorf("install another node's copy: %w", err)
 	}
 	return upTo, nil
