@@ -219,6 +219,7 @@ func (n *Node) open() (_ *parts, err error) {
 	if err != nil {
 		return nil, err
 	}
+	dropCopies(n.cfg.DataDir) // nobody else writes there: the log is locked
 	l, err := net.Listen("tcp", n.cfg.Listen)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("core: listen: %w", err), stores.Close())

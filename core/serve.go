@@ -153,6 +153,16 @@ func (n *Node) serveCopy(p *parts, w http.ResponseWriter, r *http.Request) {
 	http.ServeFile(w, r, path)
 }
 
+// dropCopies removes copies of databases, each as large as the database, that a killed process left in the middle.
+func dropCopies(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, "copy-*")) // the pattern is well formed
+	for _, path := range left {
+		if name := strings.TrimPrefix(filepath.Base(path), "copy-"); strings.Trim(name, "0123456789") == "" {
+			_ = os.RemoveAll(path) // what cannot go now goes at the next start
+		}
+	}
+}
+
 // fetchCopy brings the leader's copy of a sink, or to the leader the first that another node gives, into data_dir, which is
 // on one file system with the sink's own files.
 func (n *Node) fetchCopy(ctx context.Context, p *parts, sink string) (string, error) {
