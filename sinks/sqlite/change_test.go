@@ -351,3 +351,79 @@ func TestReaderForAWhile(t *testing.T) {
 		t.Errorf("%d rows, want 1399", n)
 	}
 }
+
+// TestInstallFromAnotherFileSystem: the database may lie elsewhere than the node's own data.
+func TestInstallFromAnotherFileSystem(t *testing.T) {
+	elsewhere, err := os.MkdirTemp("/dev/shm", "signalbox-test-")
+	if err != nil {
+		t.Skip("no second file system:", err)
+	}
+	defer os.RemoveAll(elsewhere)
+	dir := t.TempDir()
+	s := openTest(t, Options{Path: filepath.Join(dir, "r.db")})
+	if err := s.Write(t.Context(), []sinks.Batch{counterBatch(counterTable(), 1, 1)}, 1); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(elsewhere, "copy")
+	if _, err := s.CopyTo(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	if upTo, err := s.Install(t.Context(), copied); err != nil || upTo != 1 {
+		t.Fatalf("up to %d, %v", upTo, err)
+	}
+	if n := count(t, s, `SELECT count(*) FROM counts`); n != 1 {
+		t.Errorf("%d rows, want 1", n)
+	}
+	for _, path := range []string{copied, filepath.Join(dir, "r.db-copy")} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s is still there", path)
+		}
+	}
+}
+
+// TestWhatCannotBeWrittenOrRead: a read-only file is written once it may be; a damaged one gives an error, not a panic.
+func TestWhatCannotBeWrittenOrRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	s := openTest(t, Options{Path: path, Retention: -1})
+	for index := uint64(1); index <= 300; index++ {
+		if err := s.Write(t.Context(), []sinks.Batch{counterBatch(counterTable(), index, int64(index))}, index); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.conn.exec("PRAGMA query_only = ON"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), []sinks.Batch{counterBatch(counterTable(), 301, 301)}, 301); err == nil || errors.Is(err, sinks.ErrPermanent) {
+		t.Fatalf("a connection that may not write says %v", err)
+	}
+	if err := s.Write(t.Context(), []sinks.Batch{counterBatch(counterTable(), 301, 301)}, 301); err != nil {
+		t.Fatalf("opened anew it says %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < len(good); at += 1021 { // page after page
+		bad := append([]byte(nil), good...)
+		for i := at; i < min(at+200, len(bad)); i++ {
+			bad[i] ^= 0x5a
+		}
+		hurt := filepath.Join(t.TempDir(), "h.db")
+		if err := os.WriteFile(hurt, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Open(Options{Path: hurt, Retention: -1}); err == nil {
+			var batches []sinks.Batch
+			for n := range int64(350) {
+				b := counterBatch(counterTable(), 400, n)
+				b.Revisions[0] = 2
+				batches = append(batches, b)
+			}
+			_ = s.Write(t.Context(), batches, 400)
+			_ = s.Close()
+		}
+	}
+}

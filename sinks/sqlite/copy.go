@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -29,7 +30,7 @@ func (s *Sink) CopyTo(ctx context.Context, path string) (upTo uint64, err error)
 
 // Install replaces the database by a copy that CopyTo made, on this node or
 // another. The copy is checked first; when it is damaged, or older than what is
-// here, nothing changes. The file at path is moved, so it must be on the same file system.
+// here, nothing changes. The file at path is moved.
 func (s *Sink) Install(ctx context.Context, path string) (upTo uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,10 +44,38 @@ func (s *Sink) Install(ctx context.Context, path string) (upTo uint64, err error
 	if upTo < s.upTo {
 		return s.upTo, fmt.Errorf("sqlite: the copy %s ends at index %d, the database here at %d: keeping it", path, upTo, s.upTo)
 	}
-	if err := s.replace(path); err != nil {
+	next := s.opt.Path + "-copy"
+	if err := move(path, next); err != nil {
+		return 0, fmt.Errorf("sqlite: bring the copy to the folder of the database: %w", err)
+	}
+	if err := s.replace(next); err != nil {
 		return 0, err
 	}
 	return upTo, s.readCursor()
+}
+
+// move renames a file, or copies it where the new name is on another file system.
+func move(from, to string) error {
+	if os.Rename(from, to) == nil {
+		return nil
+	}
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(dst, src)
+	if err == nil {
+		err = dst.Sync()
+	}
+	if err = errors.Join(err, dst.Close()); err != nil {
+		return errors.Join(err, os.Remove(to))
+	}
+	return os.Remove(from)
 }
 
 // replace closes the database, which folds the write-ahead log into the file
