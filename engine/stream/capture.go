@@ -51,6 +51,7 @@ func (p *Pipeline) Capture(lock sync.Locker) (*Capture, error) {
 		}
 		b, err := eager(op.save)
 		if err != nil {
+			c.Release()
 			return nil, err
 		}
 		c.parts = append(c.parts, func(e *encoder) { e.Write(b) })
