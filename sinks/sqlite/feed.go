@@ -138,7 +138,10 @@ func (f *feed) sort() {
 		if c := cmp.Compare(a.hi, b.hi); c != 0 {
 			return c
 		}
-		return cmp.Compare(a.lo, b.lo)
+		if c := cmp.Compare(a.lo, b.lo); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.part, b.part), cmp.Compare(a.row, b.row)) // on all nodes the same row is the first
 	}
 	if !slices.IsSortedFunc(f.order, compare) {
 		slices.SortFunc(f.order, compare)
