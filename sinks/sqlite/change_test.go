@@ -427,3 +427,40 @@ func TestWhatCannotBeWrittenOrRead(t *testing.T) {
 		}
 	}
 }
+
+// TestTooManyColumns: SQLite takes 2000. A table with more is refused, the others are not; one that had others before is set aside.
+func TestTooManyColumns(t *testing.T) {
+	s := openTest(t, Options{Path: filepath.Join(t.TempDir(), "r.db"), Retention: -1})
+	wide := func(prefix string, n int) sinks.Table {
+		var fields []column.Field
+		for i := range n {
+			fields = append(fields, column.Field{Name: fmt.Sprint(prefix, i), Type: column.Of(column.BigInt)})
+		}
+		return sinks.Table{Name: "wide", Schema: &column.Schema{Name: "wide", Fields: fields}}
+	}
+	one := func(index uint64, table sinks.Table) sinks.Batch {
+		b := sinks.Batch{Index: index, Table: table, Rows: column.NewBatch(table.Schema, 1), IDs: make([][16]byte, 1), Revisions: []uint32{1}}
+		row := make([]column.Datum, len(table.Schema.Fields))
+		b.Rows.AppendRow(row...)
+		b.IDs[0][0] = byte(index)
+		return b
+	}
+	if err := s.Prepare(t.Context(), []sinks.Table{wide("a", maxColumns+1), counterTable()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), []sinks.Batch{counterBatch(counterTable(), 1, 1), one(1, wide("a", maxColumns+1))}, 1); !errors.Is(err, sinks.ErrPermanent) {
+		t.Fatalf("%v, want a refusal for good", err)
+	}
+	if err := s.Write(t.Context(), []sinks.Batch{counterBatch(counterTable(), 1, 1), one(1, wide("a", maxColumns))}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Prepare(t.Context(), []sinks.Table{wide("b", maxColumns)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), []sinks.Batch{one(2, wide("b", maxColumns))}, 2); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s, `SELECT (SELECT count(*) FROM wide) * 10 + (SELECT count(*) FROM "wide$1")`); n != 11 {
+		t.Errorf("rows in the two tables: %d, want 11", n)
+	}
+}

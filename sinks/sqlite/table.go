@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,8 +55,9 @@ func (t *table) column(name string) (string, bool) {
 	if was, ok := t.columns[name]; ok {
 		return was, true
 	}
+	lower := asciiLower(name)
 	for n, was := range t.columns {
-		if asciiLower(n) == asciiLower(name) { // at most one: they are columns of one table
+		if len(n) == len(name) && asciiLower(n) == lower { // at most one: they are columns of one table
 			return was, true
 		}
 	}
@@ -146,7 +148,8 @@ ON CONFLICT (name) DO UPDATE SET time_column = excluded.time_column, columns = e
 }
 
 // Prepare creates missing tables and columns. A column whose type changed, or another time column, sets
-// the old table aside under the name table$1, table$2 and so on, with all its rows.
+// the old table aside under the name table$1, table$2 and so on, with all its rows. A table that
+// cannot be made does not keep the others waiting: Write refuses its rows.
 func (s *Sink) Prepare(_ context.Context, tables []sinks.Table) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +157,9 @@ func (s *Sink) Prepare(_ context.Context, tables []sinks.Table) error {
 		return err
 	}
 	for i := range tables {
-		if err := s.inTransaction(func() error { return s.prepareTable(&tables[i]) }); err != nil {
+		if err := s.inTransaction(func() error { return s.prepareTable(&tables[i]) }); errors.Is(err, errTooWide) {
+			continue
+		} else if err != nil {
 			return fmt.Errorf("sqlite: prepare table %s: %w", tables[i].Name, permanent(err))
 		}
 	}
@@ -180,18 +185,31 @@ func (t *table) conflicts(want *sinks.Table) bool {
 	if now := timeColumn(want, names); t.time != "" && now != "" && asciiLower(now) != asciiLower(t.time) {
 		return true // retention looks at one column
 	}
+	all := len(t.columns)
 	for i, name := range names {
-		if was, ok := t.column(name); ok && was != want.Schema.Fields[i].Type.String() {
+		was, ok := t.column(name)
+		if !ok {
+			all++
+		}
+		if ok && was != want.Schema.Fields[i].Type.String() {
 			return true
 		}
 	}
-	return false
+	return all > maxColumns && len(names) <= maxColumns // of columns that came and went
 }
+
+// maxColumns of a result: SQLite takes 2000 with ours.
+const maxColumns = 2000 - metaColumns
+
+var errTooWide = fmt.Errorf("%w: SQLite takes at most %d columns", sinks.ErrPermanent, maxColumns)
 
 // ensureTable returns the table, created or extended as far as it has to be.
 func (s *Sink) ensureTable(t *sinks.Table) (*table, error) {
 	if t.Schema == nil {
 		return nil, fmt.Errorf("%w: table %s has no schema", sinks.ErrPermanent, t.Name)
+	}
+	if len(t.Schema.Fields) > maxColumns {
+		return nil, fmt.Errorf("%w, and %s has %d", errTooWide, t.Name, len(t.Schema.Fields))
 	}
 	have := s.tables[strings.ToLower(outside(t.Name))]
 	if have == nil {
