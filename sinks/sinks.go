@@ -61,7 +61,8 @@ type Sink interface {
 	Scope() Scope
 	// Prepare makes the tables exist. It is called before the first Write and after each change, and may be repeated.
 	Prepare(ctx context.Context, tables []Table) error
-	// Write stores batches in order of Index, all with Index <= upTo. It is retried until it returns nil
+	// Write stores batches in order of Index, all with Index <= upTo; only what precedes a refused row in its
+	// own entry comes with the upTo before that entry, and may come again. It is retried until it returns nil
 	// or an error that wraps ErrPermanent. After nil the caller's cursor is upTo.
 	Write(ctx context.Context, batches []Batch, upTo uint64) error
 	// Cursor returns the upTo of the last successful Write, for sinks that keep it in the same
