@@ -83,6 +83,8 @@ type Source struct {
 	queue    []Message
 	bytes    int
 	entries  map[uint16]*entry
+	acked    []*entry // the last ackedKept that Ack was called for, a ring
+	ackedAt  int
 	receipts *receipts // nil = none
 	scratch  []byte
 	owed     map[uint64][]*entry // of connections that are gone, by hash: never acknowledged, so the broker has to send them again
@@ -477,6 +479,24 @@ func (s *Source) settle() {
 	}
 }
 
+// ackedKept is how many acknowledged messages are remembered, in case the acknowledgement was lost: more than a
+// broker has in flight, and more than have a receipt.
+const ackedKept = receiptsKept + 1024
+
+// keepAcked remembers an acknowledged message, and forgets the one before the last ackedKept.
+func (s *Source) keepAcked(e *entry) {
+	if len(s.acked) < ackedKept {
+		s.acked = append(s.acked, e)
+		return
+	}
+	old := s.acked[s.ackedAt]
+	if s.entries[old.id] == old && old != e {
+		delete(s.entries, old.id)
+	}
+	s.acked[s.ackedAt] = e
+	s.ackedAt = (s.ackedAt + 1) % ackedKept
+}
+
 // Ack acknowledges messages, on the connection that delivered them last; it does not wait for the network. What
 // was received on a connection that is gone is acknowledged when the broker sends it again.
 func (s *Source) Ack(msgs []Message) {
@@ -493,7 +513,8 @@ func (s *Source) Ack(msgs []Message) {
 			s.acks = append(s.acks, e.ack)
 			e.told = true
 		}
-		e.ack = nil // it holds the whole message, and the entry stays until its packet id comes round
+		e.ack = nil // it holds the whole message, and the entry stays for a while
+		s.keepAcked(e)
 		msgs[i].entry = nil
 	}
 	if len(s.acks) > 0 {
