@@ -83,7 +83,7 @@ function completeness(w) {
   if (!w || w.agents_expected === null || w.state === 'open') { span.textContent = '–'; return span; }
   const lacks = w.agents_expected - w.agents_complete;
   span.className = lacks === 0 ? 'soft' : 'lacks';
-  span.textContent = w.agents_complete + ' of ' + w.agents_expected + ' agents' + (lacks === 0 ? '' : ', missing ' + w.missing);
+  span.textContent = w.agents_complete + ' of ' + w.agents_expected + (lacks === 0 ? '' : ', missing ' + w.missing);
   span.title = lacks === 0 ? 'Final: every agent has sent all its readings of this window.'
     : w.state === 'closed' ? 'Not complete, and too old to be corrected.' : 'Not complete yet: it is corrected when the missing agents have sent their readings.';
   return span;
