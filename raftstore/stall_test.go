@@ -39,6 +39,11 @@ func TestALeaderSilentInASnapshotStopsNobody(t *testing.T) {
 	}
 	defer func() { _ = r.Shutdown().Error() }()
 
+	begun := make(chan raft.Observation, 1)
+	r.RegisterObserver(raft.NewObserver(begun, false, func(o *raft.Observation) bool {
+		l, ok := o.Data.(raft.LeaderObservation)
+		return ok && l.LeaderID == "leader"
+	}))
 	silent, silence := net.Pipe() // from which nothing comes
 	defer silent.Close()
 	defer silence.Close()
@@ -48,10 +53,7 @@ func TestALeaderSilentInASnapshotStopsNobody(t *testing.T) {
 		installed <- leader.InstallSnapshot("follower", follower.LocalAddr(), &raft.InstallSnapshotRequest{RPCHeader: header, SnapshotVersion: raft.SnapshotVersionMax,
 			Term: 7, LastLogIndex: 100, LastLogTerm: 7, Configuration: raft.EncodeConfiguration(members), ConfigurationIndex: 1, Size: 1 << 20}, &raft.InstallSnapshotResponse{}, silence)
 	}()
-	// The snapshot began when its term is known; from then on the main loop is in it.
-	for r.CurrentTerm() != 7 {
-		time.Sleep(time.Millisecond)
-	}
+	<-begun // from here on the main loop is in the snapshot
 	var answer raft.RequestVoteResponse
 	if err := leader.RequestVote("follower", follower.LocalAddr(), &raft.RequestVoteRequest{RPCHeader: header, Term: 8, LastLogIndex: 100, LastLogTerm: 7}, &answer); err != nil {
 		t.Fatalf("the follower does not answer: %v", err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -22,9 +21,7 @@ func agentsCommand() *cobra.Command {
 			return err
 		}
 		if *asJSON {
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(s.Agents)
+			return printIndented(c.OutOrStdout(), s.Agents)
 		}
 		return printAgents(c.OutOrStdout(), s)
 	}

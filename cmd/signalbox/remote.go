@@ -177,6 +177,13 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
+// printIndented writes what a node said for programs to read.
+func printIndented(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
 func statusCommand() *cobra.Command {
 	c := &cobra.Command{Use: "status", Short: "Nodes, leader, agents, lag, sinks and refused readings", Args: cobra.NoArgs}
 	node := coreFlag(c)
@@ -187,9 +194,7 @@ func statusCommand() *cobra.Command {
 			return err
 		}
 		if *asJSON {
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(s)
+			return printIndented(c.OutOrStdout(), s)
 		}
 		return printStatus(c.OutOrStdout(), s)
 	}

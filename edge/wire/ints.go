@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"signalbox/engine/pack"
 )
 
 // How a vector of integers is written. The number is in a column's head byte:
@@ -67,15 +69,15 @@ func chooseInts(v []int64, s *intStats) int {
 	if s.min == s.max {
 		return modeConst
 	}
-	best, size := modeFOR, varintLen(s.min)+1+packedLen(n, widthOf(s.min, s.max))
+	best, size := modeFOR, varintLen(s.min)+1+pack.PackedLen(n, widthOf(s.min, s.max))
 	try := func(mode, n int) {
 		if n < size {
 			best, size = mode, n
 		}
 	}
-	try(modeDelta, varintLen(v[0])+varintLen(s.dmin)+1+packedLen(n-1, widthOf(s.dmin, s.dmax)))
+	try(modeDelta, varintLen(v[0])+varintLen(s.dmin)+1+pack.PackedLen(n-1, widthOf(s.dmin, s.dmax)))
 	if n > 2 {
-		try(modeDeltaDel, varintLen(v[0])+varintLen(v[1]-v[0])+varintLen(s.qmin)+1+packedLen(n-2, widthOf(s.qmin, s.qmax)))
+		try(modeDeltaDel, varintLen(v[0])+varintLen(v[1]-v[0])+varintLen(s.qmin)+1+pack.PackedLen(n-2, widthOf(s.qmin, s.qmax)))
 	}
 	if size > n { // a varint takes a byte at least, so it cannot win otherwise
 		plain, delta := varintLens(v)
@@ -149,7 +151,7 @@ func appendFOR(dst []byte, v []int64, lo, hi int64) []byte {
 	w := widthOf(lo, hi)
 	dst = binary.AppendVarint(dst, lo)
 	dst = append(dst, byte(w))
-	return appendPacked(dst, v, lo, w)
+	return pack.AppendBits(dst, v, lo, w)
 }
 
 func appendRuns(dst []byte, v []int64) []byte {
@@ -206,8 +208,8 @@ func (r *reader) frameOfReference(out []int64) {
 		r.fail("width of %d bits", w)
 		return
 	}
-	if src := r.take(packedLen(len(out), w)); r.err == nil {
-		unpack(out, src, base, w)
+	if src := r.take(pack.PackedLen(len(out), w)); r.err == nil {
+		pack.Bits(out, src, base, w)
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package pack writes columns of numbers in few bytes: what closed windows are
-// kept as.
+// kept as. Frames share its bit packing.
 //
 // It promises that every bit comes back (NaN payloads, both zeros, subnormals),
 // that equal columns give equal bytes on every machine, and that damaged bytes

@@ -18,13 +18,13 @@ import (
 func smallDisk(t *testing.T, dir string, megabytes int) (fill, free func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: a full disk needs root, to mount a small one")
+		notTested(t, "a full disk needs root, to mount a small one")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", megabytes), "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("NOT TESTED: no small disk can be mounted here: %v: %s", err, out)
+		notTested(t, "no small disk can be mounted here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {

@@ -25,10 +25,10 @@ func inOwnNetwork(t *testing.T, seed uint64) bool {
 		return true
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: cutting a network needs root")
+		notTested(t, "cutting a network needs root")
 	}
 	if out, err := exec.Command("unshare", "-n", "nft", "list", "ruleset").CombinedOutput(); err != nil {
-		t.Skipf("NOT TESTED: no network of our own with nft in it can be made here: %v: %s; run deploy/dev/install.sh", err, out)
+		notTested(t, "no network of our own with nft in it can be made here: %v: %s; run deploy/dev/install.sh", err, out)
 	}
 	again := exec.CommandContext(t.Context(), "unshare", "-n", os.Args[0], "-test.v", "-test.count=1", "-test.timeout=15m", "-test.run=^"+t.Name()+"$")
 	again.Env = append(os.Environ(), inNetwork+"=1", fmt.Sprintf("SIGNALBOX_CHAOS_SEED=%d", seed))
